@@ -8,14 +8,9 @@
 #include <span>
 #include <type_traits>
 
-namespace ulmpi {
+#include "parallel/slice.hpp"
 
-/// A half-open range of indices: rows of a batch, slices of a vocabulary.
-struct Range {
-    std::size_t first = 0, last = 0;
-    constexpr std::size_t size() const { return last - first; }
-    friend constexpr bool operator==(const Range&, const Range&) = default;
-};
+namespace ulmpi {
 
 /// Up to four extents, outermost first: (batch, time, heads, channels). Missing ones are 1.
 struct Shape {

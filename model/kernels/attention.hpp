@@ -1,0 +1,41 @@
+#pragma once
+// Causal scaled dot-product attention (Vaswani et al. 2017) of one head of one sequence, in blocks of 64 queries
+// against all the keys that they see: memory linear in the length, no block above the diagonal is computed, and
+// backward computes the probabilities again from the row sums kept (Dao et al. 2022).
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/kernels/dropout.hpp"
+#include "model/real.hpp"
+
+namespace ulmpi {
+
+/// Sizes and masks of one call. Rows of q, k, v and of their gradients lie `stride` apart (they may share one qkv
+/// buffer), those of the output and of its gradient `out_stride` apart; a row holds head_size values.
+struct AttentionCall {
+    std::size_t length = 0, head_size = 0, stride = 0, out_stride = 0;
+    Real scale = 1;
+    /// For each position t the earliest key that it may see, first_key[t] <= t and ascending; null: 0 everywhere.
+    const std::int32_t* first_key = nullptr;
+    /// Dropout of the probabilities; null: none. The factor of (head, query, key) is that of column 2^23 head + key,
+    /// position query in dropout.hpp: counter = {head 2^20 + key / 8, query, sequence, site}. No two coincide while
+    /// length <= 2^23 and head < 2^12 (checked by assertion). `head` and `sequence` are global.
+    const DropoutSite* dropout = nullptr;
+    std::uint32_t sequence = 0, head = 0;
+};
+
+/// Reals of scratch that either call needs.
+std::size_t attention_scratch(std::size_t length, std::size_t head_size);
+
+/// With s_ij = scale q_i . k_j for first_key[i] <= j <= i, p = softmax of each row: out_i = sum_j p_ij mask_ij v_j,
+/// log_sum[i] = log sum_j exp s_ij, kept for backward.
+void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, const Real* v, const AttentionCall& call,
+                       Real* scratch);
+/// With dp_ij = mask_ij dout_i . v_j and ds_ij = p_ij (dp_ij - dout_i . out_i):
+///   dv_j = sum_i p_ij mask_ij dout_i,  dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i.
+/// Overwrites dq, dk, dv, which alias nothing else.
+void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out, const Real* log_sum,
+                        const Real* q, const Real* k, const Real* v, const AttentionCall& call, Real* scratch);
+
+}  // namespace ulmpi

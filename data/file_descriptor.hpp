@@ -1,0 +1,77 @@
+#pragma once
+// A POSIX file descriptor that closes itself, and the reads and writes that never stop half-way.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "data/quoted.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+
+/// What the operating system said last: "No such file or directory".
+inline std::string system_reason() { return std::strerror(errno); }
+
+class FileDescriptor {
+public:
+    /// Check is_open(): the caller knows best whether a failure is the user's.
+    FileDescriptor(const std::filesystem::path& path, int flags)
+        : path_(path), descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+    FileDescriptor(FileDescriptor&& other) noexcept
+        : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+    FileDescriptor& operator=(FileDescriptor&&) = delete;
+    ~FileDescriptor() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+
+    bool is_open() const { return descriptor_ >= 0; }
+
+    /// Reads up to `size` bytes from the current position; fewer only at the end of the file.
+    std::size_t read(void* bytes, std::size_t size) {
+        std::size_t done = 0;
+        while (done < size) {
+            const ssize_t n = ::read(descriptor_, static_cast<char*>(bytes) + done, size - done);
+            if (n < 0 && errno == EINTR) continue;
+            check(n >= 0, "cannot read " + quoted(path_) + ": " + system_reason());
+            if (n == 0) break;
+            done += static_cast<std::size_t>(n);
+        }
+        return done;
+    }
+
+    void write_at(std::uint64_t offset, const void* bytes, std::size_t size) {
+        std::size_t done = 0;
+        while (done < size) {
+            const ssize_t n = ::pwrite(descriptor_, static_cast<const char*>(bytes) + done, size - done,
+                                       static_cast<off_t>(offset + done));
+            if (n < 0 && errno == EINTR) continue;
+            check(n >= 0, "cannot write " + quoted(path_) + ": " + system_reason());
+            done += static_cast<std::size_t>(n);
+        }
+    }
+
+    void seek(std::uint64_t offset) {
+        check(::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) >= 0,
+              "cannot read " + quoted(path_) + ": " + system_reason());
+    }
+
+    /// Some file systems cannot flush a folder and say EINVAL; that is theirs to answer for.
+    void sync() {
+        check(::fsync(descriptor_) == 0 || errno == EINVAL,
+              "cannot write " + quoted(path_) + " to disk: " + system_reason());
+    }
+
+private:
+    std::filesystem::path path_;
+    int descriptor_ = -1;
+};
+
+}  // namespace ulmpi

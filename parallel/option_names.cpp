@@ -1,0 +1,97 @@
+#include "parallel/option_names.hpp"
+
+namespace ulmpi {
+
+const std::vector<std::string>& all_commands() {
+    static const std::vector<std::string> names{
+        "data tokenizer", "data shards",     "data encode",         "data verify", "data show",
+        "pretrain",       "finetune lm",     "finetune classifier", "predict",     "evaluate",
+        "generate",       "checkpoint show", "checkpoint verify",   "bench step",  "bench gemm",
+    };
+    return names;
+}
+
+const std::vector<std::string>& all_options() {
+    static const std::vector<std::string> names{
+        // data
+        "input",
+        "output",
+        "vocab-size",
+        "tokenizer",
+        "shard-tokens",
+        "documents",
+        "text-key",
+        // where things are
+        "data",
+        "valid",
+        "run",
+        "init-from",
+        "resume",
+        "train",
+        "test",
+        "model",
+        "prompt",
+        "config",
+        // shape of the model
+        "num-layers",
+        "hidden-size",
+        "num-attention-heads",
+        "ffn-hidden-size",
+        "seq-length",
+        "layer-preprocess",
+        "layer-postprocess",
+        "normalization",
+        "norm-eps",
+        "activation",
+        "position-embedding",
+        "tie-embeddings",
+        "linear-bias",
+        "dropout",
+        "embedding-dropout",
+        "attention-dropout",
+        "hidden-dropout",
+        // layout
+        "tensor-parallel-size",
+        "tp",
+        "pipeline-parallel-size",
+        "pp",
+        "pipeline-schedule",
+        "micro-batch-size",
+        "global-batch-size",
+        "threads-per-rank",
+        // training
+        "train-steps",
+        "train-tokens",
+        "epochs",
+        "lr",
+        "min-lr",
+        "lr-schedule",
+        "warmup-steps",
+        "weight-decay",
+        "adam-beta1",
+        "adam-beta2",
+        "adam-eps",
+        "clip-grad",
+        "seed",
+        "save-interval",
+        "keep-last",
+        "eval-interval",
+        "log-interval",
+        // classifier
+        "gradual-unfreezing",
+        "discriminative-factor",
+        "max-length",
+        "pooling",
+        "class-weights",
+        // bench
+        "steps",
+    };
+    return names;
+}
+
+const std::vector<std::string>& other_variables() {
+    static const std::vector<std::string> names{"ULMPI_GOLDEN_DIR", "ULMPI_TEST_DATA"};
+    return names;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,104 @@
+#include "parallel/run_main.hpp"
+
+#include <mpi.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <thread>
+
+namespace ulmpi {
+namespace {
+
+constexpr int bad_usage = 2;
+
+int world_rank() {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return rank;
+}
+
+/// The terminate handler: says what was thrown and ends every rank.
+[[noreturn]] void end_job() noexcept {
+    try {
+        if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+        std::fprintf(stderr, "[rank %d] terminated without an exception\n", world_rank());
+    } catch (const std::bad_alloc&) {
+        std::fprintf(stderr, "[rank %d] out of memory\n", world_rank());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "[rank %d] %s\n", world_rank(), error.what());
+    } catch (...) {
+        std::fprintf(stderr, "[rank %d] unknown exception\n", world_rank());
+    }
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
+    std::_Exit(EXIT_FAILURE);
+}
+
+/// Waits for all ranks to come here too. A rank that stays alone for 10 s found something that the others did not:
+/// it says so itself and ends the job, since they may wait for it in a collective.
+void meet_after_bad_usage(const std::string& message) {
+    MPI_Request met = MPI_REQUEST_NULL;
+    MPI_Ibarrier(MPI_COMM_WORLD, &met);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    for (int done = 0;;) {
+        MPI_Test(&met, &done, MPI_STATUS_IGNORE);
+        if (done) return;
+        if (std::chrono::steady_clock::now() > deadline) break;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    std::fprintf(stderr, "[rank %d] %s\n", world_rank(), message.c_str());
+    MPI_Abort(MPI_COMM_WORLD, bad_usage);
+}
+
+void check_output() {
+    std::cout.flush();
+    check(std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good(),
+          "cannot write the results to standard output: the disk is full or the reader has gone");
+}
+
+}  // namespace
+
+int run_main(int argc, char** argv, const std::function<int(int, char**, const Communicator&)>& body) {
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is reported, not fatal without a word
+    int provided = 0;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+    std::set_terminate(end_job);
+    const bool speaks = world_rank() == 0;
+    if (!speaks && std::freopen("/dev/null", "w", stdout) == nullptr) std::fclose(stdout);
+
+    int status = EXIT_SUCCESS;
+    try {
+        const Communicator world = Communicator::world();
+        status = body(argc, argv, world);
+        check_output();
+    } catch (const UsageError& error) {
+        meet_after_bad_usage(error.what());
+        if (speaks) std::fprintf(stderr, "ulmpi: %s\n", error.what());
+        status = bad_usage;
+    }
+    MPI_Finalize();
+    return status;
+}
+
+void agree(const Communicator& world, const std::string& problem) {
+    std::int32_t first = problem.empty() ? world.size() : world.rank();
+    world.all_reduce_min(std::span<std::int32_t>(&first, 1));
+    if (first == world.size()) return;
+    std::string message = problem;
+    message.resize(broadcast_value<std::uint64_t>(message.size(), world, first));
+    world.broadcast(std::span<char>(message), first);
+    throw UsageError(message);
+}
+
+void print_line(const std::string& line) {
+    std::printf("%s\n", line.c_str());
+    check_output();
+}
+
+}  // namespace ulmpi

@@ -32,17 +32,12 @@ std::string wrapped(const std::string& text, std::size_t column, std::size_t ind
     return out;
 }
 
-bool capitals(const std::string& unit) {
-    return !unit.empty() && std::none_of(unit.begin(), unit.end(), [](char c) { return c >= 'a' && c <= 'z'; });
-}
-
 }  // namespace
 
 std::string OptionTable::help() const {
     const auto value_of = [](const Option& option) {
-        std::string value = !option.allowed.empty() ? fmt::format("{}", fmt::join(option.allowed, "|"))
-                            : capitals(option.unit) ? option.unit
-                                                    : option.placeholder;
+        const std::string value =
+            option.allowed.empty() ? option.placeholder : fmt::format("{}", fmt::join(option.allowed, "|"));
         return value + (option.several ? "..." : "");
     };
     const auto is_positional = [&](const Option& option) {
@@ -70,7 +65,7 @@ std::string OptionTable::help() const {
         for (const auto& [alias, name] : aliases_)
             if (name == option.name) left += fmt::format(", --{}", alias);
         std::vector<std::string> facts;
-        if (!option.unit.empty() && !capitals(option.unit)) facts.push_back(option.unit);
+        if (!option.unit.empty()) facts.push_back(option.unit);
         if (option.required) facts.push_back("required");
         if (std::isfinite(option.least) || std::isfinite(option.most)) facts.push_back(bounds(option));
         const std::vector<std::string> words = option.write();

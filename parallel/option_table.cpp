@@ -18,6 +18,9 @@ OptionTable::OptionTable(std::string command, std::string summary)
 
 void OptionTable::declare(Option option) {
     assert(find_option(option.name) == nullptr && "an option is declared once");
+    const bool capitals =
+        std::none_of(option.unit.begin(), option.unit.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+    if (capitals && !option.unit.empty()) option.placeholder = std::exchange(option.unit, "");
     options_.push_back(std::move(option));
 }
 

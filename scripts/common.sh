@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by the other scripts: where things are, and how they speak.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,16 +14,9 @@ fail() {
 # seconds_since START: START is a value of $SECONDS
 seconds_since() { printf '%d min %02d s' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
 
-# as_root COMMAND...
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        fail "needs root for: $* (run it as root, or install sudo)"
-    fi
-}
+# as_root COMMAND...; call need_root WHAT_FOR once before, where its message is seen
+need_root() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "$1 needs root: run it as root, or install sudo"; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # quietly LOG COMMAND...: shows what COMMAND printed only if it fails
 quietly() {

@@ -19,6 +19,7 @@ fi
 
 started=$SECONDS
 say "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+need_root "installing packages"
 log=$(mktemp)
 export DEBIAN_FRONTEND=noninteractive
 quietly "$log" as_root apt-get update

@@ -11,6 +11,7 @@
 #include "data/commands.hpp"
 #include "finetune/commands.hpp"
 #include "model/kernels/blas_choice.hpp"
+#include "parallel/option_names.hpp"
 #include "parallel/option_value.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/commands.hpp"
@@ -55,6 +56,10 @@ int run(std::span<const std::string> words, const Communicator& world) {
     }
     if (words[0] == "--version") {
         print_line("ulmpi " ULMPI_VERSION);
+        return 0;
+    }
+    if (words[0] == "--list-options") {
+        for (const std::string& name : all_options()) print_line(name);
         return 0;
     }
     std::vector<std::string> names;

@@ -3,6 +3,7 @@ add_library(ulmpi_options INTERFACE)
 target_include_directories(ulmpi_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(ulmpi_options INTERFACE ULMPI_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX)
 target_compile_options(ulmpi_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
+  -Wno-restrict  # GCC 12 sees overlaps in std::string that are not there (bug 105651)
   $<$<BOOL:${ULMPI_WERROR}>:-Werror>)
 target_link_libraries(ulmpi_options INTERFACE OpenMP::OpenMP_CXX fmt::fmt nlohmann_json::nlohmann_json)
 if(ULMPI_SANITIZE)
@@ -37,4 +38,13 @@ function(add_ulmpi_test name)
     add_test(NAME ${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.${ranks} PROPERTIES PROCESSORS 2 TIMEOUT ${arg_TIMEOUT} LABELS mpi ENVIRONMENT "${environment}")
   endforeach()
+endfunction()
+
+# add_real_floor(NAME ...): as add_floor, twice: NAME with float, which does the work, and NAME_double for the gradient
+# and golden tests. A library that is itself compiled twice is named once. Never link both into one executable.
+function(add_real_floor name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;REAL_LIBRARIES")
+  list(TRANSFORM arg_REAL_LIBRARIES APPEND _double OUTPUT_VARIABLE double_libraries)
+  add_floor(${name} SOURCES ${arg_SOURCES} LIBRARIES ${arg_LIBRARIES} ${arg_REAL_LIBRARIES} DEFINITIONS REAL=float)
+  add_floor(${name}_double SOURCES ${arg_SOURCES} LIBRARIES ${arg_LIBRARIES} ${double_libraries} DEFINITIONS REAL=double)
 endfunction()

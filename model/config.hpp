@@ -1,0 +1,69 @@
+#pragma once
+// What a decoder-only Transformer looks like. Plain data, stored in every checkpoint.
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace ulmpi {
+
+enum class Normalization { layernorm, rmsnorm };
+enum class Activation { gelu, relu, swiglu };
+enum class PositionEmbedding { learned, sinusoidal, rotary, none };
+
+/// Sizes and options of the model. The residual wiring is two strings, as in tensor2tensor (layer_prepostprocess):
+/// 'n' normalise, 'd' dropout, 'a' add the residual. "n"/"da" is Pre-LN, "none"/"dan" the published Post-LN
+/// (Vaswani et al. 2017). A stack that normalises before its sublayers is normalised once more after the last one.
+struct ModelConfig {
+    std::size_t layers = 4, hidden = 256, heads = 4;
+    std::size_t ffn = 0;  ///< width inside the feed-forward layer; 0 stands for 4 × hidden (SwiGLU: 8/3 × hidden)
+    std::size_t context = 128;   ///< longest sequence, in tokens
+    std::size_t vocabulary = 0;  ///< distinct token ids
+    std::string preprocess = "n", postprocess = "da";
+    Normalization normalization = Normalization::layernorm;
+    Activation activation = Activation::gelu;
+    PositionEmbedding position = PositionEmbedding::learned;
+    bool tied = true;  ///< the output matrix is the token embedding
+    bool linear_bias = true;
+    double norm_eps = 1e-5;
+    double embedding_dropout = 0, attention_dropout = 0, residual_dropout = 0;
+    bool mask_documents = false;      ///< no attention across an end-of-text token
+    int end_of_text = -1;             ///< its id; needed where documents are masked
+    bool zero_residual_init = false;  ///< the last matrix of each sublayer starts at 0 instead of N(0, 0.02²/2L)
+
+    std::size_t head_size() const { return hidden / heads; }
+    std::size_t ffn_size() const;  ///< ffn, or its default
+    bool normalises_before() const { return preprocess == "n"; }
+    bool normalises_after() const { return postprocess != "none" && postprocess.find('n') != std::string::npos; }
+    bool final_norm() const { return normalises_before(); }
+    friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
+};
+
+/// Deviation of the initial weights of the last matrix of a sublayer: 0.02 / sqrt(2 L), so that the sum of L blocks of
+/// two sublayers begins with the variance of one (GPT-2), or 0.
+double residual_deviation(const ModelConfig&);
+
+/// Dropout places, numbered through the whole model: 0 the embedding, then three for each block (attention
+/// probabilities, attention's residual, feed-forward's residual), then those of a classifier head.
+std::uint32_t dropout_place_of_block(std::size_t block);
+std::uint32_t dropout_place_after(const ModelConfig&);
+
+/// Throws UsageError naming the option that cannot work: sizes of 0, heads that do not divide the width, odd rotary
+/// heads, wiring strings with unknown letters, dropout outside [0, 1).
+void check_model(const ModelConfig&);
+/// Throws UsageError where the layout splits finer than the model goes: more stages than layers, more slices than
+/// heads.
+void check_layout(const ModelConfig&, int pipeline, int tensor);
+
+std::string to_string(Normalization);
+std::string to_string(Activation);
+std::string to_string(PositionEmbedding);
+Normalization normalization_from(const std::string&);
+Activation activation_from(const std::string&);
+PositionEmbedding position_embedding_from(const std::string&);
+
+nlohmann::json to_json(const ModelConfig&);
+ModelConfig model_config_from(const nlohmann::json&);
+
+}  // namespace ulmpi

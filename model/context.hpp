@@ -1,0 +1,92 @@
+#pragma once
+// What one worker knows while a micro-batch goes through the layers.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/arena.hpp"
+#include "model/kernels/dropout.hpp"
+#include "model/real.hpp"
+#include "model/tensor.hpp"
+#include "parallel/communicator.hpp"
+#include "parallel/team.hpp"
+#include "parallel/tensor_parallel.hpp"
+
+namespace ulmpi {
+
+using Token = std::int32_t;
+
+/// Sequences that go through the model together, padded at the end to one length. Every stage gets it whole.
+struct MicroBatch {
+    std::size_t sequences = 0, length = 0;
+    std::vector<Token> inputs;   ///< (sequences, length)
+    std::vector<Token> targets;  ///< language models: (sequences, length), negative where nothing is to be predicted
+    std::vector<std::int32_t> lengths;  ///< classifiers: real tokens of each sequence, at least 1
+    std::vector<std::int32_t> labels;   ///< classifiers: the class of each sequence
+    std::uint32_t first_sequence = 0;   ///< place of sequence 0 in the GLOBAL batch: same masks on any layout
+    std::size_t rows() const { return sequences * length; }
+};
+
+/// What is the same for all micro-batches of a pass.
+struct PassOptions {
+    bool training = true;          ///< dropout on, and what backward needs is kept
+    std::uint64_t random_key = 0;  ///< from (seed, step)
+    double loss_scale = 1;  ///< derivative of the total by the loss of one target: 1 / targets of the global batch
+    std::vector<float> class_weights;  ///< classifiers: factor on the loss of each class; empty: 1
+    int first_trained_group = 0;       ///< groups below are frozen
+    bool predict = false;              ///< ask the head for scores instead of a loss
+};
+
+/// One worker's view of one micro-batch on its way: whose rows, where to allocate, which randomness to draw, and what
+/// forward kept for backward. Workers run the same layers side by side: each writes its own rows of shared tensors, and
+/// they meet at a barrier before one reads what another wrote.
+struct Context {
+    const Team& team;
+    const Communicator& tensor;  ///< the slices of this stage
+    int slices = 1;              ///< their number
+    const MicroBatch& batch;
+    const PassOptions& options;
+    Range rows;                               ///< of the micro-batch's rows, this worker's
+    std::span<const std::int32_t> first_key;  ///< earliest position each row attends to; empty: all of its sequence
+
+    Arena kept;                      ///< shared, lives until backward of this micro-batch is done
+    Arena shared;                    ///< shared temporaries: handed back only behind a barrier
+    Arena own;                       ///< this worker's temporaries
+    std::vector<View<Real>> record;  ///< what forward kept, taken back in reverse order
+    double loss = 0;                 ///< sum of the losses of this worker's rows
+
+    void keep(View<Real> view) { record.push_back(view); }
+    View<Real> recall() {
+        const View<Real> last = record.back();
+        record.pop_back();
+        return last;
+    }
+
+    /// True when every worker holds whole sequences, so that attention needs nobody else's rows.
+    bool whole_sequences() const { return batch.sequences % static_cast<std::size_t>(team.size()) == 0; }
+    void barrier_before_mixing_rows() const {
+        if (!whole_sequences()) team.barrier();
+    }
+    void sum_over_slices(View<Real> partial) const { ulmpi::sum_over_slices(partial.flat(), tensor, slices, team); }
+    bool trains(int group) const { return group >= options.first_trained_group; }
+    DropoutSite site(std::uint32_t place, double probability) const {
+        return {options.random_key, place, static_cast<Real>(options.training ? probability : 0)};
+    }
+
+    /// Calls f(sequence, first position, rows) for each run of this worker's rows within one sequence.
+    template <typename F>
+    void for_each_run(F f) const {
+        for (std::size_t row = rows.first; row < rows.last;) {
+            const std::size_t sequence = row / batch.length, position = row % batch.length;
+            const std::size_t last = std::min(rows.last, (sequence + 1) * batch.length);
+            f(sequence, position, Range{row, last});
+            row = last;
+        }
+    }
+};
+
+/// y = dropout(x) on this worker's rows; y may be x.
+void apply_dropout(View<Real> y, View<const Real> x, const DropoutSite& site, const Context& context);
+
+}  // namespace ulmpi

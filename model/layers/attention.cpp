@@ -1,0 +1,146 @@
+#include "model/layers/attention.hpp"
+
+#include <cmath>
+
+
+namespace ulmpi {
+namespace {
+
+// Slice `slice` of the heads, as rows of one of q, k, v or as columns of the output matrix.
+Range head_rows(const ModelConfig& config, int slice, int slices) {
+    const Range heads = even_slice(config.heads, static_cast<std::size_t>(slices), static_cast<std::size_t>(slice));
+    return {heads.first * config.head_size(), heads.last * config.head_size()};
+}
+
+LinearOptions qkv_options(const ModelConfig& config, const std::string& name, int group, int slice, int slices) {
+    LinearOptions options{.name = name + ".qkv",
+                          .out = 3 * config.hidden,
+                          .in = config.hidden,
+                          .slicing = {},
+                          .bias = config.linear_bias,
+                          .group = group,
+                          .first_slice = slice == 0};
+    const Range rows = head_rows(config, slice, slices);
+    if (slices > 1)
+        for (std::size_t part = 0; part < 3; ++part)
+            options.slicing.ranges.push_back({part * config.hidden + rows.first, part * config.hidden + rows.last});
+    return options;
+}
+
+LinearOptions out_options(const ModelConfig& config, const std::string& name, int group, int slice, int slices) {
+    LinearOptions options{.name = name + ".out",
+                          .out = config.hidden,
+                          .in = config.hidden,
+                          .slicing = {},
+                          .bias = config.linear_bias,
+                          .group = group,
+                          .deviation = residual_deviation(config),
+                          .first_slice = slice == 0};
+    if (slices > 1) options.slicing = {1, {head_rows(config, slice, slices)}};
+    return options;
+}
+
+}  // namespace
+
+Attention::Attention(ParameterStore& store, const ModelConfig& config, const std::string& name, int group, int slice,
+                     int slices, std::uint32_t place)
+    : head_size_(config.head_size()),
+      heads_(even_slice(config.heads, static_cast<std::size_t>(slices), static_cast<std::size_t>(slice))),
+      dropout_(config.attention_dropout),
+      place_(place),
+      rotary_(config.position == PositionEmbedding::rotary ? std::make_unique<RotaryTable>(config.context, head_size_)
+                                                           : nullptr),
+      qkv_(store, qkv_options(config, name, group, slice, slices)),
+      out_(store, out_options(config, name, group, slice, slices)) {}
+
+AttentionCall Attention::call(Item item, const DropoutSite& site, const Context& context) const {
+    const std::size_t width = heads_.size() * head_size_, length = context.batch.length;
+    return {.length = length,
+            .head_size = head_size_,
+            .stride = 3 * width,
+            .out_stride = width,
+            .scale = Real(1) / std::sqrt(static_cast<Real>(head_size_)),
+            .first_key = context.first_key.empty() ? nullptr : context.first_key.data() + item.sequence * length,
+            .dropout = site.probability > 0 ? &site : nullptr,
+            .sequence = context.batch.first_sequence + static_cast<std::uint32_t>(item.sequence),
+            .head = static_cast<std::uint32_t>(heads_.first + item.head)};
+}
+
+// q and k stand side by side in a row: they turn as twice as many heads.
+template <typename Rotate>
+void Attention::rotate_rows(View<Real> qkv, const Context& context, Rotate rotate) const {
+    if (!rotary_) return;
+    context.for_each_run([&](std::size_t, std::size_t position, Range rows) {
+        rotate(qkv.row(rows.first), *rotary_, position, rows.size(), 2 * heads_.size(), qkv.columns());
+    });
+}
+
+// qkv = x W_qkv^T + b,  out = softmax(q k^T / sqrt(d)) v by head,  y = sum over slices of out W_out^T + b
+void Attention::forward(View<Real> y, View<const Real> x, Context& context) const {
+    const Range mine = context.rows;
+    const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
+    const View<Real> qkv = context.kept.allocate({rows, 3 * width});
+    const View<Real> out = context.kept.allocate({rows, width});
+    const View<Real> log_sum = context.kept.allocate({context.batch.sequences * heads_.size(), length});
+    qkv_.forward(qkv.rows(mine), x);
+    rotate_rows(qkv, context, rotary_forward);
+
+    context.barrier_before_mixing_rows();
+    const DropoutSite site = context.site(place_, dropout_);
+    {
+        const ArenaScope scope(context.own);
+        Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
+        const Range items = context.team.share(context.batch.sequences * heads_.size());
+        for (std::size_t index = items.first; index < items.last; ++index) {
+            const Item at = item(index);
+            const Real* q = qkv.row(at.sequence * length) + at.head * head_size_;
+            attention_forward(out.row(at.sequence * length) + at.head * head_size_, log_sum.row(index), q, q + width,
+                              q + 2 * width, call(at, site, context), scratch);
+        }
+    }
+    context.barrier_before_mixing_rows();
+
+    out_.forward(y.rows(mine), out.rows(mine));
+    context.sum_over_slices(y);
+    out_.add_bias_to(y.rows(mine));
+    context.keep(qkv);
+    context.keep(out);
+    context.keep(log_sum);
+}
+
+void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
+    const Range mine = context.rows;
+    const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
+    const View<Real> log_sum = context.recall(), out = context.recall(), qkv = context.recall();
+    const ArenaScope scope(context.shared);
+    const View<Real> dout = context.shared.allocate({rows, width});
+    const View<Real> dqkv = context.shared.allocate({rows, 3 * width});
+    out_.backward_input(dout.rows(mine), dy.rows(mine));
+
+    context.barrier_before_mixing_rows();
+    const DropoutSite site = context.site(place_, dropout_);
+    {
+        const ArenaScope own_scope(context.own);
+        Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
+        const Range items = context.team.share(context.batch.sequences * heads_.size());
+        for (std::size_t index = items.first; index < items.last; ++index) {
+            const Item at = item(index);
+            const std::size_t first = at.sequence * length, column = at.head * head_size_;
+            const Real* q = qkv.row(first) + column;
+            Real* dq = dqkv.row(first) + column;
+            attention_backward(dq, dq + width, dq + 2 * width, dout.row(first) + column, out.row(first) + column,
+                               log_sum.row(index), q, q + width, q + 2 * width, call(at, site, context), scratch);
+        }
+    }
+    context.barrier_before_mixing_rows();
+
+    rotate_rows(dqkv, context, rotary_backward);
+    qkv_.backward_input(dx.rows(mine), dqkv.rows(mine));
+    context.team.barrier();
+    out_.backward_weights(dy, out, context);
+    qkv_.backward_weights(dqkv, x, context);
+    context.team.barrier();
+    context.sum_over_slices(dx);
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,40 @@
+#pragma once
+// Causal multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices.
+
+#include <memory>
+
+#include "model/config.hpp"
+#include "model/kernels/attention.hpp"
+#include "model/kernels/rotary.hpp"
+#include "model/layers/linear.hpp"
+#include "model/layers/sublayer.hpp"
+
+namespace ulmpi {
+
+/// The rows of qkv.weight are q | k | v, each head a contiguous block; a slice holds the same heads of all three.
+class Attention : public Layer {
+public:
+    /// `name` is "block.3.attention"; `place` numbers the dropout of its probabilities.
+    Attention(ParameterStore& store, const ModelConfig& config, const std::string& name, int group, int slice,
+              int slices, std::uint32_t place);
+    void forward(View<Real> y, View<const Real> x, Context& context) const override;
+    void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const override;
+
+private:
+    struct Item {
+        std::size_t sequence, head;
+    };
+    Item item(std::size_t index) const { return {index / heads_.size(), index % heads_.size()}; }
+    AttentionCall call(Item, const DropoutSite&, const Context&) const;
+    template <typename Rotate>
+    void rotate_rows(View<Real> qkv, const Context& context, Rotate rotate) const;
+
+    std::size_t head_size_;
+    Range heads_;  ///< of the whole model's, this slice's
+    double dropout_;
+    std::uint32_t place_;
+    std::unique_ptr<RotaryTable> rotary_;  ///< none where positions are not rotary
+    Linear qkv_, out_;
+};
+
+}  // namespace ulmpi

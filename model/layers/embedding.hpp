@@ -1,0 +1,38 @@
+#pragma once
+// Tokens to activations: x = E[token] (+ position), then dropout. The vocabulary is split over slices.
+
+#include <memory>
+
+#include "model/config.hpp"
+#include "model/context.hpp"
+#include "model/parameters.hpp"
+
+namespace ulmpi {
+
+/// Declares "token_embedding" [V, d], this slice's rows. The first stage counts it; a last stage that ties its output
+/// to it holds a copy.
+ParameterId declare_token_embedding(ParameterStore& store, const ModelConfig& config, int slice, int slices,
+                                    bool counted);
+
+/// The ids that slice `slice` holds.
+Range vocabulary_slice(const ModelConfig& config, int slice, int slices);
+
+class Embedding {
+public:
+    Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices);
+    /// Returns x, (rows, d), allocated in context.kept.
+    View<Real> forward(Context& context) const;
+    /// Adds to the gradients; dx is used up.
+    void backward(View<Real> dx, Context& context) const;
+
+private:
+    ParameterStore& store_;
+    std::size_t width_;
+    double dropout_;
+    Range ids_;  ///< this slice's
+    PositionEmbedding position_;
+    ParameterId tokens_, positions_{};
+    std::vector<Real> sinusoid_;  ///< (context, d)
+};
+
+}  // namespace ulmpi

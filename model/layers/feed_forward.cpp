@@ -1,0 +1,104 @@
+#include "model/layers/feed_forward.hpp"
+
+#include "model/kernels/activation.hpp"
+
+namespace ulmpi {
+namespace {
+
+Range slice_of(const ModelConfig& config, int slice, int slices) {
+    return even_slice(config.ffn_size(), static_cast<std::size_t>(slices), static_cast<std::size_t>(slice));
+}
+
+// A layer into the width (axis 0 sliced) or out of it (axis 1 sliced).
+LinearOptions options(const ModelConfig& config, const std::string& name, int axis, int group, int slice, int slices) {
+    LinearOptions o{.name = name,
+                    .out = axis == 0 ? config.ffn_size() : config.hidden,
+                    .in = axis == 0 ? config.hidden : config.ffn_size(),
+                    .slicing = {},
+                    .bias = config.linear_bias,
+                    .group = group,
+                    .first_slice = slice == 0};
+    if (axis == 1) o.deviation = residual_deviation(config);
+    if (slices > 1) o.slicing = {axis, {slice_of(config, slice, slices)}};
+    return o;
+}
+
+}  // namespace
+
+FeedForward::FeedForward(ParameterStore& store, const ModelConfig& config, const std::string& name, int group,
+                         int slice, int slices)
+    : activation_(config.activation),
+      width_(slice_of(config, slice, slices).size()),
+      up_(store, options(config, name + ".up", 0, group, slice, slices)),
+      gate_(config.activation == Activation::swiglu
+                ? std::make_unique<Linear>(store, options(config, name + ".gate", 0, group, slice, slices))
+                : nullptr),
+      down_(store, options(config, name + ".down", 1, group, slice, slices)) {}
+
+void FeedForward::activate(Real* a, const Real* u, const Real* g, std::size_t n) const {
+    switch (activation_) {
+        case Activation::gelu:
+            return gelu_forward(a, u, n);
+        case Activation::relu:
+            return relu_forward(a, u, n);
+        case Activation::swiglu:
+            return swiglu_forward(a, g, u, n);
+    }
+}
+
+// u = x W_up^T + b,  g = x W_gate^T + b,  a = act(u) or silu(g) u,  y = sum over slices of a W_down^T + b
+void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) const {
+    const Range mine = context.rows;
+    const View<Real> u = context.kept.allocate({context.batch.rows(), width_});
+    up_.forward(u.rows(mine), x);
+    View<Real> g{};
+    if (gated()) {
+        g = context.kept.allocate(u.shape);
+        gate_->forward(g.rows(mine), x);
+    }
+    {
+        const ArenaScope scope(context.own);
+        const View<Real> a = context.own.allocate({mine.size(), width_});
+        activate(a.data, u.row(mine.first), gated() ? g.row(mine.first) : nullptr, a.size());
+        down_.forward(y.rows(mine), a);
+    }
+    context.sum_over_slices(y);
+    down_.add_bias_to(y.rows(mine));
+    context.keep(u);
+    if (gated()) context.keep(g);
+}
+
+void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
+    const Range mine = context.rows;
+    const View<Real> g = gated() ? context.recall() : View<Real>{};
+    const View<Real> u = context.recall();
+    const ArenaScope scope(context.shared);
+    const View<Real> a = context.shared.allocate(u.shape), du = context.shared.allocate(u.shape);
+    const View<Real> dg = gated() ? context.shared.allocate(u.shape) : View<Real>{};
+    const std::size_t n = mine.size() * width_;
+    Real* u_mine = u.row(mine.first);
+    Real* du_mine = du.row(mine.first);
+    activate(a.row(mine.first), u_mine, gated() ? g.row(mine.first) : nullptr, n);
+    down_.backward_input(du.rows(mine), dy.rows(mine));  // da, turned into du in place
+    switch (activation_) {
+        case Activation::gelu:
+            gelu_backward(du_mine, du_mine, u_mine, n);
+            break;
+        case Activation::relu:
+            relu_backward(du_mine, du_mine, u_mine, n);
+            break;
+        case Activation::swiglu:
+            swiglu_backward(dg.row(mine.first), du_mine, du_mine, g.row(mine.first), u_mine, n);
+            break;
+    }
+    up_.backward_input(dx.rows(mine), du.rows(mine));
+    if (gated()) gate_->backward_input(dx.rows(mine), dg.rows(mine), true);
+    context.team.barrier();
+    down_.backward_weights(dy, a, context);
+    up_.backward_weights(du, x, context);
+    if (gated()) gate_->backward_weights(dg, x, context);
+    context.team.barrier();
+    context.sum_over_slices(dx);
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,124 @@
+#include "model/layers/lm_head.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/kernels/cross_entropy.hpp"
+#include "model/kernels/gemm.hpp"
+#include "model/layers/embedding.hpp"
+
+namespace ulmpi {
+
+// Long chunks read and write the gradient of the output matrix less often; short ones hold fewer logits.
+std::size_t logit_chunk_rows(std::size_t rows, std::size_t ids) {
+    const std::size_t fit = (std::size_t{100} << 20) / (ids * sizeof(Real));
+    return std::min(rows, std::clamp<std::size_t>(fit / 64 * 64, 128, 1024));
+}
+
+ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices) {
+    Parameter p{.name = "output.weight",
+                .global = {config.vocabulary, config.hidden},
+                .local = {},
+                .slicing = {},
+                .init = Init::normal(0.02),
+                .group = static_cast<int>(config.layers) + 1,
+                .counted = slices > 1 || slice == 0};
+    if (slices > 1) p.slicing = {0, {vocabulary_slice(config, slice, slices)}};
+    return store.declare(std::move(p));
+}
+
+LmHead::LmHead(ParameterStore& store, const ModelConfig& config, ParameterId output, std::unique_ptr<Norm> norm,
+               int slice, int slices)
+    : store_(store),
+      vocabulary_(config.vocabulary),
+      width_(config.hidden),
+      ids_(vocabulary_slice(config, slice, slices)),
+      output_(output),
+      norm_(std::move(norm)) {}
+
+// maximum = max over slices,  sum_and_target = sums over slices of (sum exp(l - maximum), l_target - maximum)
+void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const {
+    row_maximum(s.maximum.data + mine.first, logits.row(mine.first), mine.size(), ids_.size(), ids_.size());
+    if (context.slices > 1) context.team.single([&] { context.tensor.all_reduce_max(s.maximum.flat()); });
+    exp_and_sum(logits.row(mine.first), s.sum_and_target.row(0) + mine.first, s.sum_and_target.row(1) + mine.first,
+                s.maximum.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
+    context.sum_over_slices(s.sum_and_target);
+}
+
+// By chunks of rows:  h = norm(x),  logits = h E^T,  loss = -log softmax(logits)[target],
+// dlogits = (softmax - onehot) * scale,  dh = dlogits E,  dE += dlogits^T h.   At the end dx = norm's gradient of dh.
+void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const {
+    const MicroBatch& batch = context.batch;
+    const bool training = context.options.training;
+    const std::size_t rows = batch.rows();
+    const View<Real> output = store_.value(output_);
+    const ArenaScope scope(context.shared);
+    const View<Real> statistics = context.shared.allocate({2, rows});
+    const std::size_t chunk = logit_chunk_rows(rows, ids_.size());
+    const View<Real> h_room = context.shared.allocate({chunk, width_}),
+                     logit_room = context.shared.allocate({chunk, ids_.size()});
+    const Softmax softmax_room{context.shared.allocate({chunk}), context.shared.allocate({2, chunk})};
+    const View<Real> scale = context.shared.allocate({chunk});
+
+    for (std::size_t first = 0; first < rows; first += chunk) {
+        const std::size_t count = std::min(chunk, rows - first);
+        const Range mine = context.team.share(count), global{first + mine.first, first + mine.last};
+        const Token* targets = batch.targets.data() + first;
+        const View<Real> h{h_room.data, {count, width_}}, logits{logit_room.data, {count, ids_.size()}};
+        const Softmax s{{softmax_room.maximum.data, {count}}, {softmax_room.sum_and_target.data, {2, count}}};
+        if (norm_)
+            norm_->forward(h.rows(mine), statistics, x, global);
+        else
+            std::copy_n(x.row(global.first), mine.size() * width_, h.row(mine.first));
+        matmul_nt(logits.rows(mine), h.rows(mine), output);
+        softmax(s, logits, targets, mine, context);
+        for (std::size_t row = mine.first; row < mine.last; ++row) {
+            const bool counts = targets[row] >= 0;
+            if (counts)
+                context.loss += std::log(static_cast<double>(s.sum_and_target.row(0)[row])) -
+                                static_cast<double>(s.sum_and_target.row(1)[row]);
+            scale.data[row] = counts ? static_cast<Real>(context.options.loss_scale) : Real(0);
+        }
+        if (training) {
+            cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first,
+                                   scale.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(),
+                                   ids_.size());
+            matmul_nn(gradient.rows(global), logits.rows(mine), output);
+            if (context.trains(store_.at(output_).group)) {
+                context.team.barrier();
+                const Range ids = context.team.share(ids_.size());
+                matmul_tn(Matrix<Real>(store_.gradient(output_)).row_range(ids),
+                          Matrix<const Real>(logits).column_range(ids), h, 1, 1);
+            }
+        }
+        context.team.barrier();
+    }
+    if (!training) return;
+    context.sum_over_slices(gradient);
+    context.team.barrier();  // the chunks were dealt otherwise than the rows of the micro-batch
+    if (norm_) norm_->backward(gradient, gradient, statistics, x, false, context);
+    context.team.barrier();
+}
+
+// Logits of the last real position: h E^T, each slice its columns, zeros elsewhere, summed.
+void LmHead::predict(View<Real> scores, View<Real> x, Context& context) const {
+    const MicroBatch& batch = context.batch;
+    const ArenaScope scope(context.shared);
+    const View<Real> statistics = context.shared.allocate({2, batch.rows()}),
+                     h = context.shared.allocate({batch.sequences, width_});
+    context.team.single([&] {
+        for (std::size_t s = 0; s < batch.sequences; ++s) {
+            const std::size_t row = s * batch.length + static_cast<std::size_t>(batch.lengths[s]) - 1;
+            const View<Real> out = h.rows({s, s + 1});
+            if (norm_)
+                norm_->forward(out, statistics, x, {row, row + 1});
+            else
+                std::copy_n(x.row(row), width_, out.data);
+        }
+        std::fill_n(scores.data, scores.size(), Real(0));
+        matmul_nt(Matrix<Real>(scores).column_range(ids_), h, store_.value(output_));
+    });
+    context.sum_over_slices(scores);
+}
+
+}  // namespace ulmpi

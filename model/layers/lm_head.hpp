@@ -1,0 +1,42 @@
+#pragma once
+// Language model head: final norm, logits h E^T over a slice of the vocabulary, cross-entropy.
+
+#include <memory>
+
+#include "model/config.hpp"
+#include "model/layers/head.hpp"
+#include "model/layers/norm.hpp"
+#include "model/parameters.hpp"
+
+namespace ulmpi {
+
+/// Rows whose logits live at a time: about 100 MB of them, between 128 and 1024 rows.
+std::size_t logit_chunk_rows(std::size_t rows, std::size_t ids);
+
+class LmHead : public Head {
+public:
+    /// `output` is (V, d), this slice's rows: the token embedding when tied. `norm` may be null.
+    LmHead(ParameterStore& store, const ModelConfig& config, ParameterId output, std::unique_ptr<Norm> norm, int slice,
+           int slices);
+    void forward(View<Real> gradient, View<Real> x, Context& context) const override;
+    void predict(View<Real> scores, View<Real> x, Context& context) const override;
+    std::size_t outputs() const override { return vocabulary_; }
+
+private:
+    /// Softmax statistics of the worker's rows of a chunk, combined over slices. logits become exp(logit - maximum).
+    struct Softmax {
+        View<Real> maximum, sum_and_target;
+    };
+    void softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const;
+
+    ParameterStore& store_;
+    std::size_t vocabulary_, width_;
+    Range ids_;
+    ParameterId output_;
+    std::unique_ptr<Norm> norm_;
+};
+
+/// Declares "output.weight" [V, d] of an untied model.
+ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices);
+
+}  // namespace ulmpi

@@ -1,0 +1,45 @@
+#pragma once
+// What residual wiring goes around: attention, feed-forward.
+
+#include <memory>
+
+#include "model/config.hpp"
+#include "model/context.hpp"
+#include "model/layers/norm.hpp"
+
+namespace ulmpi {
+
+/// The function inside a sublayer, f: (rows, width) -> (rows, width). Immutable once built: what the data changes is in
+/// the Context, what training changes in the ParameterStore. Every worker calls every function.
+class Layer {
+public:
+    virtual ~Layer() = default;
+    /// y = f(x) on this worker's rows. y: all rows; x: this worker's rows alone. Sums over slices.
+    virtual void forward(View<Real> y, View<const Real> x, Context& context) const = 0;
+    /// dx = (dy/dx)^T dy, and adds to the gradients of the parameters. x is forward's input again, here of all rows.
+    /// dx and dy differ. Every worker is done with dy and x when it returns.
+    virtual void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const = 0;
+};
+
+/// x' = post(x, f(pre(x))), wired by two strings (tensor2tensor's layer_prepostprocess; config.hpp).
+class Sublayer {
+public:
+    /// `place` numbers this sublayer's dropout in the whole model.
+    Sublayer(ParameterStore& store, const ModelConfig& config, const std::string& norm_name, int group,
+             bool first_slice, std::uint32_t place, std::unique_ptr<Layer> inner);
+
+    /// Returns x', allocated in context.kept.
+    View<Real> forward(View<Real> x, Context& context) const;
+    /// Turns `gradient`, dL/dx', into dL/dx in place.
+    void backward(View<Real> gradient, Context& context) const;
+
+private:
+    bool normalises_before() const { return pre_ == "n"; }
+    std::string pre_, post_;
+    double dropout_;
+    std::uint32_t place_;
+    std::unique_ptr<Norm> norm_;  ///< none where the strings have no 'n'
+    std::unique_ptr<Layer> inner_;
+};
+
+}  // namespace ulmpi

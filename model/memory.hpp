@@ -1,0 +1,45 @@
+#pragma once
+// How much memory a rank will need, before anything is allocated.
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "model/config.hpp"
+#include "model/layers/classifier_head.hpp"
+#include "parallel/slice.hpp"
+
+namespace ulmpi {
+
+/// Where a rank stands in one replica of the model.
+struct StagePlace {
+    int stage = 0, stages = 1, slice = 0, slices = 1;
+    bool first() const { return stage == 0; }
+    bool last() const { return stage + 1 == stages; }
+    Range blocks(const ModelConfig& c) const {
+        return even_slice(c.layers, static_cast<std::size_t>(stages), static_cast<std::size_t>(stage));
+    }
+};
+
+/// The largest micro-batch, how many are in flight at most, and by how many workers it is carried.
+struct BatchPlan {
+    std::size_t sequences = 1, length = 1;
+    int slots = 1, threads = 1;
+    bool training = true;
+};
+
+/// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker.
+struct ActivationBytes {
+    std::size_t kept = 0, shared = 0, own = 0;
+    std::size_t total(const BatchPlan& plan) const {
+        return kept * static_cast<std::size_t>(plan.slots) + shared + own * static_cast<std::size_t>(plan.threads);
+    }
+};
+
+ActivationBytes activation_bytes(const ModelConfig&, const std::optional<ClassifierConfig>&, const StagePlace&,
+                                 const BatchPlan&);
+
+/// Bytes of physical memory that this machine has.
+std::size_t physical_memory();
+
+}  // namespace ulmpi

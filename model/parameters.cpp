@@ -1,0 +1,65 @@
+#include "model/parameters.hpp"
+
+#include <algorithm>
+
+#include "model/kernels/philox.hpp"
+#include "model/random_key.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+
+ParameterId ParameterStore::declare(Parameter p) {
+    for (const Parameter& other : parameters_)
+        check(other.name != p.name, "the parameter " + p.name + " is declared twice");
+    p.local = p.global;
+    if (!p.slicing.whole()) {
+        std::size_t& extent = p.local.extent[static_cast<std::size_t>(p.slicing.axis)];
+        extent = 0;
+        for (Range range : p.slicing.ranges) extent += range.size();
+    }
+    constexpr std::size_t step = Arena::alignment / sizeof(Real);
+    p.offset = size_;
+    size_ += (p.size() + step - 1) / step * step;
+    parameters_.push_back(std::move(p));
+    return ParameterId{parameters_.size() - 1};
+}
+
+void ParameterStore::allocate(bool with_gradients) {
+    values_ = Buffer(size_);
+    if (with_gradients) gradients_ = Buffer(size_);
+}
+
+void ParameterStore::initialize(std::uint64_t seed) {
+    for (const Parameter& p : parameters_) {
+        const std::span<Real> out = value_of(p);
+        if (p.init.kind != Init::Kind::normal) {
+            std::fill(out.begin(), out.end(), p.init.kind == Init::Kind::one ? Real(1) : Real(0));
+            continue;
+        }
+        const std::uint64_t key = random_key(seed, p.name);
+        const auto deviation = static_cast<Real>(p.init.deviation);
+        const std::size_t columns = p.global.extent[1], rows = p.global.extent[0];
+        Real* next = out.data();
+        const auto draw = [&](std::size_t first, std::size_t count) {
+            normal_fill(next, key, first, count, deviation);
+            next += count;
+        };
+        if (p.slicing.whole()) {
+            draw(0, p.size());
+        } else if (p.slicing.axis == 0) {
+            for (Range range : p.slicing.ranges) draw(range.first * columns, range.size() * columns);
+        } else {
+            for (std::size_t row = 0; row < rows; ++row)
+                for (Range range : p.slicing.ranges) draw(row * columns + range.first, range.size());
+        }
+    }
+}
+
+std::size_t ParameterStore::counted_elements() const {
+    std::size_t total = 0;
+    for (const Parameter& p : parameters_)
+        if (p.counted) total += p.size();
+    return total;
+}
+
+}  // namespace ulmpi

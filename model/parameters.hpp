@@ -1,0 +1,94 @@
+#pragma once
+// The weights of this rank: named, sliced, in one buffer.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/arena.hpp"
+#include "model/real.hpp"
+#include "model/tensor.hpp"
+
+namespace ulmpi {
+
+enum class ParameterId : std::size_t {};
+
+/// Which part of a whole tensor a rank holds: the given rows (axis 0) or columns (axis 1), one range after the other.
+/// No ranges: all of it.
+struct Slicing {
+    int axis = 0;
+    std::vector<Range> ranges;
+    bool whole() const { return ranges.empty(); }
+};
+
+/// How a tensor begins.
+struct Init {
+    enum class Kind { zero, one, normal } kind = Kind::zero;
+    double deviation = 0;
+    static Init normal(double deviation) { return {Kind::normal, deviation}; }
+    static Init one() { return {Kind::one, 0}; }
+};
+
+/// One tensor. `name` and `global` are the same under every layout: "block.3.attention.qkv.weight", [3d, d].
+struct Parameter {
+    std::string name;
+    Shape global, local;
+    Slicing slicing;
+    Init init;
+    int group = 0;        ///< 0 embeddings, 1 … L blocks, L + 1 head: for freezing and discriminative rates
+    bool counted = true;  ///< false on every rank but one of those that hold the same elements within a replica
+    std::size_t offset = 0;
+
+    std::size_t size() const { return local.size(); }
+    /// Matrices and embeddings decay; biases and norms do not.
+    bool decays() const { return global.extent[1] > 1; }
+};
+
+/// All weights of this rank in one buffer, all gradients in a second one laid out alike, so that all-reduce, clipping,
+/// the optimizer and checkpoints each see one span. Layers declare, then allocate() is called once.
+class ParameterStore {
+public:
+    ParameterId declare(Parameter);
+    /// Memory for the weights, and for gradients if there will be training.
+    void allocate(bool with_gradients);
+    /// Draws every weight from (seed, name, index in the whole tensor): the same under any layout.
+    void initialize(std::uint64_t seed);
+
+    View<Real> value(ParameterId id) { return {values_.data() + at(id).offset, at(id).local}; }
+    View<const Real> value(ParameterId id) const { return {values_.data() + at(id).offset, at(id).local}; }
+    View<Real> gradient(ParameterId id) { return {gradients_.data() + at(id).offset, at(id).local}; }
+    std::span<Real> values() { return values_.flat(); }
+    std::span<const Real> values() const { return values_.flat(); }
+    std::span<Real> gradients() { return gradients_.flat(); }
+    const std::vector<Parameter>& parameters() const { return parameters_; }
+    const Parameter& at(ParameterId id) const { return parameters_[static_cast<std::size_t>(id)]; }
+    std::span<Real> value_of(const Parameter& p) { return values().subspan(p.offset, p.size()); }
+    std::span<const Real> value_of(const Parameter& p) const { return values().subspan(p.offset, p.size()); }
+    std::span<Real> gradient_of(const Parameter& p) { return gradients().subspan(p.offset, p.size()); }
+
+    std::size_t size() const { return size_; }  ///< elements of a buffer, gaps for alignment included
+    /// Elements this rank counts for the whole model: summed over one replica they are its parameters.
+    std::size_t counted_elements() const;
+
+private:
+    /// A buffer of the store: zeros when made.
+    class Buffer {
+    public:
+        explicit Buffer(std::size_t elements = 0) : memory_(elements * sizeof(Real)), elements_(elements) {}
+        Real* data() { return reinterpret_cast<Real*>(memory_.base()); }
+        const Real* data() const { return reinterpret_cast<const Real*>(memory_.base()); }
+        std::span<Real> flat() { return {data(), elements_}; }
+        std::span<const Real> flat() const { return {data(), elements_}; }
+
+    private:
+        ArenaMemory memory_;
+        std::size_t elements_;
+    };
+
+    std::vector<Parameter> parameters_;
+    std::size_t size_ = 0;
+    Buffer values_, gradients_;
+};
+
+}  // namespace ulmpi

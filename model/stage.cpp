@@ -1,0 +1,197 @@
+#include "model/stage.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "model/layers/attention.hpp"
+#include "model/layers/feed_forward.hpp"
+#include "model/layers/lm_head.hpp"
+
+namespace ulmpi {
+namespace {
+
+// Position t attends back to the token after the last end-of-text before it.
+std::vector<std::int32_t> document_starts(const MicroBatch& batch, Token end_of_text) {
+    std::vector<std::int32_t> first(batch.rows());
+    for (std::size_t s = 0; s < batch.sequences; ++s) {
+        std::int32_t start = 0;
+        for (std::size_t t = 0; t < batch.length; ++t) {
+            first[s * batch.length + t] = start;
+            if (batch.inputs[s * batch.length + t] == end_of_text) start = static_cast<std::int32_t>(t) + 1;
+        }
+    }
+    return first;
+}
+
+std::span<std::byte> bytes_of(View<Real> view) { return std::as_writable_bytes(view.flat()); }
+
+}  // namespace
+
+Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
+             const Communicator& tensor)
+    : config_(config), place_(place), tensor_(tensor), blocks_here_(place.blocks(config)), head_config_(head) {
+    const bool first_slice = place.slice == 0, ties_here = place.last() && config.tied && !head;
+    std::optional<ParameterId> tokens;
+    if (place.first() || ties_here)
+        tokens = declare_token_embedding(store, config, place.slice, place.slices, place.first());
+    if (place.stages > 1 && config.tied && !head) shared_embedding_ = tokens;
+    if (place.first()) embedding_ = std::make_unique<Embedding>(store, config, *tokens, place.slice, place.slices);
+    for (std::size_t block = blocks_here_.first; block < blocks_here_.last; ++block) {
+        const std::string name = fmt::format("block.{}.", block);
+        const int group = group_of(block);
+        const std::uint32_t dropout_place = dropout_place_of_block(block);
+        const auto around = [&](const char* norm, std::uint32_t place_here, std::unique_ptr<Layer> inner) {
+            return std::make_unique<Sublayer>(store, config, name + norm, group, first_slice, place_here,
+                                              std::move(inner));
+        };
+        Block made;
+        made.attention = around("norm1", dropout_place + 1,
+                                std::make_unique<Attention>(store, config, name + "attention", group, place.slice,
+                                                            place.slices, dropout_place));
+        made.feed_forward =
+            around("norm2", dropout_place + 2,
+                   std::make_unique<FeedForward>(store, config, name + "ffn", group, place.slice, place.slices));
+        blocks_.push_back(std::move(made));
+    }
+    if (!place.last()) return;
+    std::unique_ptr<Norm> norm;
+    if (config.final_norm())
+        norm = std::make_unique<Norm>(store, "final_norm", config.hidden, config, static_cast<int>(config.layers),
+                                      first_slice);
+    if (head) {
+        head_ = std::make_unique<ClassifierHead>(store, config, *head, std::move(norm), first_slice);
+    } else {
+        const ParameterId output = config.tied ? *tokens : declare_output(store, config, place.slice, place.slices);
+        head_ = std::make_unique<LmHead>(store, config, output, std::move(norm), place.slice, place.slices);
+    }
+}
+
+void Stage::prepare(const BatchPlan& plan) {
+    plan_ = plan;
+    const ActivationBytes bytes = activation_bytes(config_, head_config_, place_, plan);
+    const auto threads = static_cast<std::size_t>(plan.threads);
+    slots_.clear();
+    for (int slot = 0; slot < plan.slots; ++slot) {
+        slots_.push_back({ArenaMemory(bytes.kept), {}});
+        slots_.back().workers.resize(threads);
+    }
+    shared_ = ArenaMemory(bytes.shared);
+    own_.clear();
+    for (std::size_t worker = 0; worker < threads; ++worker) own_.emplace_back(bytes.own);
+    worker_loss_.assign(threads, 0);
+}
+
+void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& options) {
+    batches_ = &batches;
+    options_ = &options;
+    std::fill(worker_loss_.begin(), worker_loss_.end(), 0.0);
+    scores_.clear();
+    first_keys_.clear();
+    std::size_t sequences = 0;
+    for (const MicroBatch& batch : batches) {
+        check(batch.sequences <= plan_.sequences && batch.length <= plan_.length,
+              "a micro-batch is larger than planned");
+        check(!embedding_ ||
+                  std::all_of(batch.inputs.begin(), batch.inputs.end(),
+                              [&](Token t) { return t >= 0 && static_cast<std::size_t>(t) < config_.vocabulary; }),
+              "a token lies outside the vocabulary");
+        first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
+                                                     : std::vector<std::int32_t>{});
+        sequences += batch.sequences;
+    }
+    if (options.predict && head_) scores_.assign(sequences * head_->outputs(), 0);
+}
+
+bool Stage::trains_blocks(int first_trained_group) const {
+    return blocks_here_.size() > 0 && group_of(blocks_here_.last - 1) >= first_trained_group;
+}
+
+// Block b is group b + 1, so the highest group of the stage before is this stage's first block.
+GradientEdges Stage::gradient_edges(int first_trained_group) const {
+    return {.to_stage_before = !place_.first() && static_cast<int>(blocks_here_.first) >= first_trained_group,
+            .from_stage_after = !place_.last() && trains_blocks(first_trained_group)};
+}
+
+std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
+    const auto index = static_cast<std::size_t>(micro_batch);
+    const MicroBatch& batch = (*batches_)[index];
+    Slot& here = slots_[static_cast<std::size_t>(slot)];
+    Passage& mine = passage(slot, team);
+    const auto workers = static_cast<std::size_t>(team.size());
+    // Whole sequences to each worker where they can be dealt evenly: then attention needs nobody else's rows.
+    const Range rows = team.share(batch.sequences % workers == 0 ? batch.sequences : batch.rows());
+    const std::size_t unit = batch.sequences % workers == 0 ? batch.length : 1;
+    mine.context.emplace(Context{.team = team,
+                                 .tensor = tensor_,
+                                 .slices = place_.slices,
+                                 .batch = batch,
+                                 .options = *options_,
+                                 .rows = {rows.first * unit, rows.last * unit},
+                                 .first_key = first_keys_[index],
+                                 .kept = Arena(here.kept),
+                                 .shared = Arena(shared_),
+                                 .own = Arena(own_[static_cast<std::size_t>(team.rank())]),
+                                 .record = {}});
+    mine.input = mine.output = mine.gradient = {};
+    if (options_->training) mine.gradient = mine.context->kept.allocate({batch.rows(), config_.hidden});
+    if (!place_.first()) mine.input = mine.context->kept.allocate({batch.rows(), config_.hidden});
+    return place_.first() ? std::span<std::byte>{} : bytes_of(mine.input);
+}
+
+std::span<const std::byte> Stage::forward(int slot, int micro_batch, const Team& team) {
+    Passage& mine = passage(slot, team);
+    Context& context = *mine.context;
+    View<Real> x = embedding_ ? embedding_->forward(context) : mine.input;
+    for (const Block& block : blocks_) {
+        x = block.attention->forward(x, context);
+        x = block.feed_forward->forward(x, context);
+    }
+    mine.output = x;
+    if (head_ && options_->predict) {
+        std::size_t before = 0;
+        for (int m = 0; m < micro_batch; ++m) before += (*batches_)[static_cast<std::size_t>(m)].sequences;
+        team.barrier();
+        head_->predict({scores_.data() + before * head_->outputs(), {context.batch.sequences, head_->outputs()}}, x,
+                       context);
+    } else if (head_) {
+        team.barrier();
+        head_->forward(mine.gradient, x, context);
+        worker_loss_[static_cast<std::size_t>(team.rank())] += context.loss;
+    }
+    return place_.last() ? std::span<const std::byte>{} : bytes_of(x);
+}
+
+std::span<std::byte> Stage::output_gradient(int slot, const Team& team) {
+    return bytes_of(passage(slot, team).gradient);
+}
+
+// The blocks backwards down to the lowest that is trained: what is frozen below computes nothing.
+std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
+    Passage& mine = passage(slot, team);
+    Context& context = *mine.context;
+    team.barrier();
+    for (std::size_t block = blocks_.size(); block-- > 0;) {
+        if (!context.trains(group_of(blocks_here_.first + block))) break;
+        blocks_[block].feed_forward->backward(mine.gradient, context);
+        blocks_[block].attention->backward(mine.gradient, context);
+    }
+    if (embedding_ && context.trains(0)) embedding_->backward(mine.gradient, context);
+    if (team.leader()) {
+        most_used_.kept = std::max(most_used_.kept, context.kept.most_used());
+        most_used_.shared = std::max(most_used_.shared, context.shared.most_used());
+        most_used_.own = std::max(most_used_.own, context.own.most_used());
+    }
+    team.barrier();
+    return place_.first() ? std::span<const std::byte>{} : bytes_of(mine.gradient);
+}
+
+double Stage::loss() const {
+    double total = 0;
+    for (double loss : worker_loss_) total += loss;
+    return total;
+}
+
+ActivationBytes Stage::most_used() const { return most_used_; }
+
+}  // namespace ulmpi

@@ -1,0 +1,92 @@
+#pragma once
+// The part of the model that this rank computes: the blocks of one pipeline stage, one slice of each, with the
+// embedding in front on the first stage and a head behind on the last.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/config.hpp"
+#include "model/layers/classifier_head.hpp"
+#include "model/layers/embedding.hpp"
+#include "model/layers/head.hpp"
+#include "model/layers/sublayer.hpp"
+#include "model/memory.hpp"
+#include "parallel/pipeline_player.hpp"
+
+namespace ulmpi {
+
+/// What the model ends in: a language model head, or a classifier.
+using HeadConfig = std::optional<ClassifierConfig>;
+
+/// Declares its parameters when built; the store is allocated afterwards. Activations are allocated by prepare().
+class Stage : public PipelineStage {
+public:
+    Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
+          const Communicator& tensor);
+
+    /// Makes room for micro-batches up to this size.
+    void prepare(const BatchPlan& plan);
+    /// The micro-batches of the coming pass, and what holds for all of them. Both must outlive it.
+    void start(const std::vector<MicroBatch>& batches, const PassOptions& options);
+    /// Which gradients go over this stage's edges, and whether it computes any, with the groups below `first` frozen.
+    GradientEdges gradient_edges(int first_trained_group) const;
+    bool trains_blocks(int first_trained_group) const;
+
+    std::span<std::byte> begin(int slot, int micro_batch, const Team& team) override;
+    std::span<const std::byte> forward(int slot, int micro_batch, const Team& team) override;
+    std::span<std::byte> output_gradient(int slot, const Team& team) override;
+    std::span<const std::byte> backward(int slot, int micro_batch, const Team& team) override;
+
+    /// Sum of the losses of the pass so far; 0 but on the last stage.
+    double loss() const;
+    /// What the head predicted for every sequence of the pass, (sequences, head outputs); empty but on the last stage.
+    const std::vector<Real>& scores() const { return scores_; }
+    const ModelConfig& config() const { return config_; }
+    const StagePlace& place() const { return place_; }
+    /// The tied copy of the token embedding on a last stage that is not the first, or on the first: to be summed.
+    std::optional<ParameterId> shared_embedding() const { return shared_embedding_; }
+    /// Most bytes that each kind of arena has held, for the test of the plan.
+    ActivationBytes most_used() const;
+
+private:
+    struct Block {
+        std::unique_ptr<Sublayer> attention, feed_forward;
+    };
+    /// One worker's view of the micro-batch in a slot.
+    struct Passage {
+        std::optional<Context> context;
+        View<Real> input, output, gradient;
+    };
+    struct Slot {
+        ArenaMemory kept;
+        std::vector<Passage> workers;
+    };
+    Passage& passage(int slot, const Team& team) {
+        return slots_[static_cast<std::size_t>(slot)].workers[static_cast<std::size_t>(team.rank())];
+    }
+    int group_of(std::size_t block) const { return static_cast<int>(block) + 1; }
+
+    ModelConfig config_;
+    StagePlace place_;
+    const Communicator& tensor_;
+    Range blocks_here_;
+    std::unique_ptr<Embedding> embedding_;
+    std::vector<Block> blocks_;
+    std::unique_ptr<Head> head_;
+    HeadConfig head_config_;
+    std::optional<ParameterId> shared_embedding_;
+
+    BatchPlan plan_;
+    std::vector<Slot> slots_;
+    ArenaMemory shared_;
+    std::vector<ArenaMemory> own_;
+    const std::vector<MicroBatch>* batches_ = nullptr;
+    const PassOptions* options_ = nullptr;
+    std::vector<std::vector<std::int32_t>> first_keys_;  ///< of each micro-batch, where documents are masked
+    std::vector<double> worker_loss_;
+    std::vector<Real> scores_;
+    ActivationBytes most_used_;
+};
+
+}  // namespace ulmpi

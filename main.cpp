@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -11,19 +9,13 @@
 #include "data/commands.hpp"
 #include "finetune/commands.hpp"
 #include "model/kernels/blas_choice.hpp"
+#include "parallel/command_table.hpp"
 #include "parallel/option_names.hpp"
-#include "parallel/option_value.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/commands.hpp"
 
 namespace ulmpi {
 namespace {
-
-struct Command {
-    std::string name;
-    std::string does;
-    int (*run)(std::span<const std::string> arguments, const Communicator& world);  // returns the exit status
-};
 
 const std::vector<Command>& commands() {
     static const std::vector<Command> table{
@@ -39,36 +31,22 @@ const std::vector<Command>& commands() {
     return table;
 }
 
-void print_commands() {
-    std::string text = "ulmpi " ULMPI_VERSION
-                       ": raw text to a pretrained language model, a domain language model and a classifier, on any "
-                       "number of ranks.\n\n"
-                       "usage: [mpirun -n RANKS] ulmpi COMMAND [options]\n\n";
-    for (const Command& command : commands()) text += fmt::format("  {:<12}{}\n", command.name, command.does);
-    text += "\nulmpi COMMAND --help explains a command; ulmpi --version prints the version.";
-    print_line(text);
-}
-
-int run(std::span<const std::string> words, const Communicator& world) {
-    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-        print_commands();
-        return 0;
-    }
-    if (words[0] == "--version") {
+int run(const std::vector<std::string>& words, const Communicator& world) {
+    const std::string first = words.empty() ? "--help" : words[0];
+    if (first == "--help" || first == "-h") {
+        print_line(
+            fmt::format("ulmpi {}: raw text to a pretrained language model, a domain language model and a classifier, "
+                        "on one rank or many.\n\nusage: [mpirun -n RANKS] ulmpi COMMAND [options]\n{}\n\n"
+                        "ulmpi COMMAND --help explains a command; ulmpi --version; ulmpi --list-options.",
+                        ULMPI_VERSION, list_commands(commands())));
+    } else if (first == "--version") {
         print_line("ulmpi " ULMPI_VERSION);
-        return 0;
-    }
-    if (words[0] == "--list-options") {
+    } else if (first == "--list-options") {
         for (const std::string& name : all_options()) print_line(name);
-        return 0;
+    } else {
+        return run_command("", commands(), words, world);
     }
-    std::vector<std::string> names;
-    for (const Command& command : commands()) {
-        if (command.name == words[0]) return command.run(words.subspan(1), world);
-        names.push_back(command.name);
-    }
-    throw UsageError(
-        fmt::format("unknown command \"{}\"{}; ulmpi alone lists them", words[0], suggestion(words[0], names)));
+    return 0;
 }
 
 }  // namespace
@@ -77,7 +55,6 @@ int run(std::span<const std::string> words, const Communicator& world) {
 int main(int argc, char** argv) {
     ulmpi::choose_blas_kernels(argv);  // may start the program anew, so it comes before MPI
     return ulmpi::run_main(argc, argv, [](int count, char** words, const ulmpi::Communicator& world) {
-        const std::vector<std::string> arguments(words + 1, words + count);
-        return ulmpi::run(arguments, world);
+        return ulmpi::run({words + 1, words + count}, world);
     });
 }

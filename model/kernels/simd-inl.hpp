@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include <cstddef>
+#include <limits>
 #include <type_traits>
 
 #include "model/real.hpp"
@@ -89,10 +90,11 @@ HWY_INLINE Real maximum_of(std::size_t n, F f, const X*... x) {
     return hn::GetLane(hn::MaxOfLanes(d, hn::Max(m0, m1)));
 }
 
-/// exp(x), finite for every finite x (the largest values are cut), NaN for NaN.
+/// exp(x): infinite from a little below the largest exponent on, NaN for NaN.
 HWY_INLINE Vector exponential(Tag d, Vector x) {
-    const Vector most = hn::Set(d, static_cast<Real>(std::is_same_v<Real, float> ? 88 : 709) - Real{4});
-    return hn::IfThenElse(hn::Eq(x, x), hn::Exp(d, hn::Min(x, most)), x);
+    const Vector most = hn::Set(d, static_cast<Real>(std::is_same_v<Real, float> ? 88 : 705));
+    const Vector infinity = hn::Set(d, std::numeric_limits<Real>::infinity());
+    return hn::IfThenElse(hn::Le(x, most), hn::Exp(d, x), hn::Add(x, infinity));
 }
 
 /// 1 / (1 + exp(-x))

@@ -1,0 +1,193 @@
+#include "data/labelled_set.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "data/document_batch.hpp"
+#include "data/file_seal.hpp"
+#include "data/hdf5_file.hpp"
+#include "data/line_reader.hpp"
+#include "data/quoted.hpp"
+#include "data/shard_writer.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+/// A set before its labels have their final ids and its texts their tokens.
+struct Records {
+    std::vector<std::string> names;    // of classes, in the order of first sight
+    std::vector<std::size_t> seen_at;  // line or record of that first sight
+    std::vector<std::int32_t> labels;  // indices into names
+    std::vector<std::string> texts;
+};
+
+bool is_sealed(const std::filesystem::path& path) {
+    const auto source = open_bytes(path);
+    std::string begin(11, '\0');
+    begin.resize(source->read(begin));
+    return begin == "ulmpi file ";
+}
+
+Records read_tsv(const std::filesystem::path& path) {
+    LineReader lines(path);
+    std::string line;
+    lines.append_line(line);
+    if (line.ends_with('\n')) line.pop_back();
+    if (line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
+    const bool carriage_returns = line.ends_with('\r');
+    if (carriage_returns) line.pop_back();
+    check_usage(line == "label\ttext", lines.where() + ": the header 'label<TAB>text' was expected");
+
+    Records records;
+    std::map<std::string, std::int32_t, std::less<>> ids;
+    while (line.clear(), lines.append_line(line)) {
+        if (line.ends_with('\n')) line.pop_back();
+        if (carriage_returns && line.ends_with('\r')) line.pop_back();
+        const std::size_t tab = line.find('\t');
+        check_usage(tab != std::string::npos, lines.where() + ": no tab between label and text");
+        check_usage(tab > 0, lines.where() + ": the label is empty");
+        const auto [id, is_new] = ids.try_emplace(line.substr(0, tab), static_cast<std::int32_t>(ids.size()));
+        if (is_new) {
+            records.names.push_back(id->first);
+            records.seen_at.push_back(lines.line_number());
+        }
+        records.labels.push_back(id->second);
+        records.texts.push_back(line.substr(tab + 1));
+    }
+    return records;
+}
+
+/// The final id of each name: its place among the given classes, or in the sorted list of the names themselves.
+void assign_labels(LabelledSet& set, const Records& records, const LabelledOptions& options, const std::string& unit) {
+    set.classes = options.classes;
+    if (set.classes.empty()) {
+        set.classes = records.names;
+        std::ranges::sort(set.classes);
+    }
+    std::vector<std::int32_t> final_ids;
+    for (std::size_t i = 0; i < records.names.size(); ++i) {
+        const auto found = std::ranges::find(set.classes, records.names[i]);
+        check_usage(found != set.classes.end(),
+                    fmt::format("{} {}: the label '{}' is not one of the {} classes of the training set", unit,
+                                records.seen_at[i], records.names[i], set.classes.size()));
+        final_ids.push_back(static_cast<std::int32_t>(found - set.classes.begin()));
+    }
+    for (std::int32_t label : records.labels) set.labels.push_back(final_ids[static_cast<std::size_t>(label)]);
+}
+
+LabelledSet from_tsv(const std::filesystem::path& path, const Tokenizer& tokenizer, const LabelledOptions& options) {
+    Records records = read_tsv(path);
+    LabelledSet set;
+    assign_labels(set, records, options, quoted(path) + ", line");
+
+    const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
+    std::vector<BpeCache> caches(static_cast<std::size_t>(threads));
+    std::vector<std::vector<Token>> tokens(records.texts.size());
+    parallel_loop(threads, tokens.size(), [&](std::size_t thread, std::size_t i) {
+        tokenizer.encode(records.texts[i], tokens[i], caches[thread]);
+        if (tokens[i].empty()) tokens[i].push_back(tokenizer.end_of_text());
+    });
+    set.starts.push_back(0);
+    for (const std::vector<Token>& record : tokens) {
+        set.tokens.insert(set.tokens.end(), record.begin(), record.end());
+        set.starts.push_back(set.tokens.size());
+    }
+    if (options.keep_texts) set.texts = std::move(records.texts);
+    return set;
+}
+
+LabelledSet from_hdf5(const std::filesystem::path& path, const Tokenizer& tokenizer, const LabelledOptions& options) {
+    verify_seal(path, labelled_set_kind);
+    const Hdf5File file = Hdf5File::open(path);
+    const std::uint64_t version = file.unsigned_attribute("/", "format_version");
+    check_usage(version == 1, fmt::format("{} has format {}, this program reads 1", quoted(path), version));
+    check_usage(file.text_attribute("/", "tokenizer_fingerprint") == fmt::format("{:016x}", tokenizer.fingerprint()),
+                quoted(path) + " was made with another tokenizer; make it again with this one");
+    LabelledSet set;
+    Records records;
+    records.names = file.read_texts("/classes");
+    records.labels = file.read<std::int32_t>("/labels");
+    records.seen_at.assign(records.names.size(), records.labels.size());
+    for (std::size_t i = records.labels.size(); i-- > 0;) {
+        check(records.labels[i] >= 0 && std::size_t(records.labels[i]) < records.names.size(),
+              quoted(path) + " holds a label that is not one of its classes");
+        records.seen_at[static_cast<std::size_t>(records.labels[i])] = i + 1;
+    }
+    assign_labels(set, records, options, quoted(path) + ", record");
+
+    set.tokens = file.read<Token>("/tokens");
+    set.starts = file.read<std::uint64_t>("/documents");
+    set.starts.push_back(set.tokens.size());
+    check(set.starts.size() == set.size() + 1 && std::ranges::is_sorted(set.starts),
+          quoted(path) + " holds records that do not fit its labels");
+    check(set.tokens.empty() || std::size_t(std::ranges::max(set.tokens)) < tokenizer.vocabulary_size(),
+          quoted(path) + " holds a token that is not in the vocabulary");
+    if (options.keep_texts)
+        for (std::size_t i = 0; i < set.size(); ++i) {
+            const bool empty = set.tokens_of(i).size() == 1 && set.tokens_of(i)[0] == tokenizer.end_of_text();
+            set.texts.push_back(empty ? std::string() : tokenizer.decode(set.tokens_of(i)));
+        }
+    return set;
+}
+
+void cut_records(LabelledSet& set, std::uint64_t max_length) {
+    check_usage(max_length > 0, "records cannot be cut to no tokens at all");
+    std::uint64_t end = 0;
+    for (std::size_t i = 0; i < set.size(); ++i) {
+        const std::span<const Token> record = set.tokens_of(i);
+        const std::uint64_t kept = std::min<std::uint64_t>(record.size(), max_length);
+        set.cut += kept < record.size();
+        std::copy_n(record.begin(), kept, set.tokens.begin() + static_cast<std::ptrdiff_t>(end));
+        set.starts[i] = end;
+        end += kept;
+    }
+    set.starts.back() = end;
+    set.tokens.resize(end);
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> LabelledSet::lengths() const {
+    std::vector<std::uint32_t> all(size());
+    for (std::size_t i = 0; i < size(); ++i) all[i] = static_cast<std::uint32_t>(tokens_of(i).size());
+    return all;
+}
+
+LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                              const LabelledOptions& options) {
+    const bool regular = std::filesystem::is_regular_file(path);  // a pipe can be read only once
+    LabelledSet set =
+        regular && is_sealed(path) ? from_hdf5(path, tokenizer, options) : from_tsv(path, tokenizer, options);
+    check_usage(set.size() > 0, quoted(path) + " holds no records");
+    cut_records(set, options.max_length);
+    return set;
+}
+
+void save_labelled_set(const std::filesystem::path& path, const LabelledSet& set, const Tokenizer& tokenizer) {
+    const std::filesystem::path temporary = temporary_name(path);
+    try {
+        Hdf5File file = Hdf5File::create(temporary);
+        file.create_extendable("/tokens", token_type(tokenizer.vocabulary_size()), 1 << 15).append<Token>(set.tokens);
+        file.create_extendable("/documents", ElementType::u64, 1 << 13)
+            .append<std::uint64_t>(std::span(set.starts).first(set.size()));
+        file.create_extendable("/labels", ElementType::i32, 1 << 13).append<std::int32_t>(set.labels);
+        file.write_texts("/classes", set.classes);
+        file.write_text("/tokenizer", tokenizer.to_json());
+        file.set_attribute("/", "format_version", 1);
+        file.set_attribute("/", "vocabulary_size", std::uint64_t{tokenizer.vocabulary_size()});
+        file.set_attribute("/", "end_of_text", tokenizer.end_of_text());
+        file.set_attribute("/", "tokenizer_fingerprint", fmt::format("{:016x}", tokenizer.fingerprint()));
+        file.set_attribute("/", "tokens", std::uint64_t{set.tokens.size()});
+        file.set_attribute("/", "documents", std::uint64_t{set.size()});
+        file.close();
+        seal_file(temporary, labelled_set_kind);
+        publish(temporary, path);
+    } catch (...) {
+        std::error_code ignored;
+        std::filesystem::remove(temporary, ignored);
+        throw;
+    }
+}
+
+}  // namespace ulmpi

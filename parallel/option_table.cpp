@@ -140,7 +140,8 @@ std::string OptionTable::ini() const {
         if (option.group != std::exchange(group, option.group)) text += fmt::format("\n# {}\n", option.group);
         const std::vector<std::string> words = option.write();
         if (words.empty()) text += fmt::format("# {} is not set\n", option.name);
-        for (const std::string& word : words) text += fmt::format("{} = {}\n", option.name, quote_for_file(word));
+        for (const std::string& word : words)
+            text += fmt::format("{} ={}{}\n", option.name, word.empty() ? "" : " ", quote_for_file(word));
     }
     return text;
 }

@@ -172,10 +172,6 @@ def main():
     if len(labels) < 2 or not rows["test"] or not general:
         sys.exit("catalogue.py: too few packages in this catalogue; apt-get update -o Acquire::Languages=en brings it whole")
     write_folder(options.output, general, general_valid, rows, options.labels)
-    print(f"stage 1: {len(general)} descriptions, {sum(map(len, general)) / 1e6:.1f} MB; "
-          f"stage 2: {len(rows['train'])} descriptions, {sum(len(t) for _, t in rows['train']) / 1e6:.1f} MB; "
-          f"stage 3: {min(options.labels, len(rows['train']))} labels of {len(labels)} classes, "
-          f"{len(rows['valid'])} to validate, {len(rows['test'])} to test")
 
 
 if __name__ == "__main__":

@@ -77,9 +77,6 @@ def main():
         sys.exit(f"labelled_set.py: {corpus} holds no train.txt and valid.txt (plain or gzipped), the text of stage 1")
     general, general_valid = ([line for line in map(one_line, lines) if line] for _, lines in (general, general_valid))
     write_folder(options.output, general, general_valid, rows, options.labels)
-    print(f"stage 1: {len(general)} lines, {sum(map(len, general)) / 1e6:.1f} MB; stage 2: {len(rows['train'])} texts; "
-          f"stage 3: {min(options.labels, len(rows['train']))} labels of {len({label for label, _ in rows['train']})} "
-          f"classes, {len(rows['valid'])} to validate, {len(rows['test'])} to test")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,12 @@ def write_lines(path, lines):
     os.replace(partial, path)
 
 
+MOST_VALID, MOST_TEST = 1000, 2000  # rows enough for a standard error near 1 per cent, few enough to be quick
+
+
 def write_folder(folder, general, general_valid, rows, labels):
     """rows: {"train" | "valid" | "test": [(label, text)]}. The first `labels` of train keep their labels."""
+    rows = {"train": rows["train"], "valid": rows["valid"][:MOST_VALID], "test": rows["test"][:MOST_TEST]}
     os.makedirs(folder, exist_ok=True)
     write_lines(os.path.join(folder, "general.txt"), general)
     write_lines(os.path.join(folder, "general.valid.txt"), general_valid)
@@ -40,3 +44,8 @@ def write_folder(folder, general, general_valid, rows, labels):
     for part, limit in (("train", labels), ("valid", None), ("test", None)):
         table = ["label\ttext"] + [f"{label}\t{text}" for label, text in rows[part][:limit]]
         write_lines(os.path.join(folder, part + ".tsv"), table)
+    classes = {label for label, _ in rows["train"]}
+    print(f"stage 1: {len(general)} texts, {sum(map(len, general)) / 1e6:.1f} MB; "
+          f"stage 2: {len(rows['train'])} texts, {sum(len(text) for _, text in rows['train']) / 1e6:.1f} MB; "
+          f"stage 3: {min(labels, len(rows['train']))} labels of {len(classes)} classes, "
+          f"{len(rows['valid'])} texts to validate, {len(rows['test'])} to test")

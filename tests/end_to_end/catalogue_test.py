@@ -172,5 +172,29 @@ class LabelledSet(unittest.TestCase):
             self.assertIn("holds no train.tsv", absent.stderr)
 
 
+class Report(unittest.TestCase):
+    def test_table_and_predictions(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = {
+                "stage1.general.json": '{"loss":3.0,"perplexity":20.09,"word_perplexity":88.2}\n',
+                "stage1.domain.json": '{"loss":4.0,"perplexity":54.6,"word_perplexity":300.5}\n',
+                "stage2.domain.json": 'noise\n{"loss":2.0,"perplexity":7.39,"word_perplexity":31.04}\n',
+                "text/labelled.tsv": "label\ttext\n" + "a\tx\n" * 3 + "b\ty\n",
+                "text/test.tsv": "label\ttext\n" + "".join(f"{'abb'[i % 3]}\ttext {i}\n" for i in range(30)),
+                "scratch/metrics.jsonl": '{"kind":"train","loss":1}\n{"kind":"test","error":0.25,"n":30}\n',
+                "stage3/metrics.jsonl": '{"kind":"test","error":0.1,"n":30}\n{"kind":"valid","error":0.9}\n',
+                "ten.tsv": "label\ta\tb\n" + "b\t0.2\t0.8\n" * 10,
+            }
+            for name, text in files.items():
+                os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
+                with open(f"{folder}/{name}", "w") as file:
+                    file.write(text)
+            report = subprocess.run([sys.executable, f"{scripts}/quickstart_report.py", folder], check=True,
+                                    capture_output=True, text=True).stdout
+            for part in ("88.2", "31.0", 'always "a"', "66.7", "25.0", "10.0", "b, 80 %\n      text 1\n",
+                         "b, 80 %  (truth: a)\n      text 0\n"):
+                self.assertIn(part, report)
+
+
 if __name__ == "__main__":
     unittest.main()

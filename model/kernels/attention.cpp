@@ -20,14 +20,9 @@ namespace ulmpi::HWY_NAMESPACE {
 /// s <- exp(s - max s), *sum their sum; returns log sum exp s. What the caller makes of the exponentials it divides by
 /// *sum.
 Real exponentials(Real* s, Real* sum, std::size_t n) {
-    const Tag d;
     const Real top = maximum_of(
         n, [](Vector x) HWY_ATTR { return x; }, s);
-    const Vector m = hn::Set(d, top);
-    transform(
-        s, n, [=](Vector x) HWY_ATTR { return exponential(d, hn::Sub(x, m)); }, s);
-    *sum = sum_of(
-        n, [](Vector x) HWY_ATTR { return x; }, s);
+    *sum = exponentials_and_sum(s, top, n);
     return top + std::log(*sum);
 }
 

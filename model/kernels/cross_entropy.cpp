@@ -28,36 +28,11 @@ std::size_t local_column(std::int32_t target, std::size_t first, std::size_t col
 
 void exp_and_sum(Real* logits, Real* sum, Real* target_logit, const Real* maximum, const std::int32_t* targets,
                  std::size_t first, std::size_t rows, std::size_t columns, std::size_t stride) {
-    const Tag d;
-    const std::size_t lanes = hn::Lanes(d);
     for (std::size_t r = 0; r < rows; ++r) {
         Real* row = logits + r * stride;
         const std::size_t target = local_column(targets[r], first, columns);
         target_logit[r] = target < columns ? row[target] - maximum[r] : Real{0};
-        const Vector m = hn::Set(d, maximum[r]);
-        const auto value = [=](Vector x) HWY_ATTR { return exponential(d, hn::Sub(x, m)); };
-        Vector s0 = hn::Zero(d), s1 = s0;
-        std::size_t j = 0;
-        for (; j + 2 * lanes <= columns; j += 2 * lanes) {
-            const Vector e0 = value(hn::LoadU(d, row + j)), e1 = value(hn::LoadU(d, row + j + lanes));
-            hn::StoreU(e0, d, row + j);
-            hn::StoreU(e1, d, row + j + lanes);
-            s0 = hn::Add(s0, e0);
-            s1 = hn::Add(s1, e1);
-        }
-        for (; j < columns; j += lanes) {
-            const std::size_t count = HWY_MIN(lanes, columns - j);
-            if (count == lanes) {
-                const Vector e = value(hn::LoadU(d, row + j));
-                hn::StoreU(e, d, row + j);
-                s0 = hn::Add(s0, e);
-            } else {
-                const Vector e = value(load_part(d, row + j, count));
-                store_part(e, d, row + j, count);
-                s1 = hn::Add(s1, hn::IfThenElseZero(hn::FirstN(d, count), e));
-            }
-        }
-        sum[r] = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
+        sum[r] = exponentials_and_sum(row, maximum[r], columns);
     }
 }
 

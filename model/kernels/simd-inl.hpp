@@ -23,7 +23,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<Real>;
 using Vector = hn::Vec<Tag>;
 
-/// The first count < Lanes values at p, zeros behind them. Reads nothing past them.
+/// The first count <= Lanes values at p, zeros behind them. Reads nothing past them.
 HWY_INLINE Vector load_part(Tag d, const Real* p, std::size_t count) {
 #if HWY_MEM_OPS_MIGHT_FAULT
     HWY_ALIGN Real lanes[hn::MaxLanes(Tag())] = {};
@@ -34,7 +34,7 @@ HWY_INLINE Vector load_part(Tag d, const Real* p, std::size_t count) {
 #endif
 }
 
-/// Writes the first count < Lanes values to p and nothing past them.
+/// Writes the first count <= Lanes values to p and nothing past them.
 HWY_INLINE void store_part(Vector v, Tag d, Real* p, std::size_t count) {
 #if HWY_MEM_OPS_MIGHT_FAULT
     HWY_ALIGN Real lanes[hn::MaxLanes(Tag())];
@@ -101,6 +101,30 @@ HWY_INLINE Vector exponential(Tag d, Vector x) {
 HWY_INLINE Vector sigmoid(Tag d, Vector x) {
     const Vector one = hn::Set(d, Real{1});
     return hn::Div(one, hn::Add(one, exponential(d, hn::Neg(x))));
+}
+
+/// x <- exp(x - shift); returns their sum.
+HWY_INLINE Real exponentials_and_sum(Real* x, Real shift, std::size_t n) {
+    const Tag d;
+    const std::size_t lanes = hn::Lanes(d);
+    const Vector m = hn::Set(d, shift);
+    Vector s0 = hn::Zero(d), s1 = s0;
+    std::size_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+        const Vector e0 = exponential(d, hn::Sub(hn::LoadU(d, x + i), m));
+        const Vector e1 = exponential(d, hn::Sub(hn::LoadU(d, x + i + lanes), m));
+        hn::StoreU(e0, d, x + i);
+        hn::StoreU(e1, d, x + i + lanes);
+        s0 = hn::Add(s0, e0);
+        s1 = hn::Add(s1, e1);
+    }
+    for (; i < n; i += lanes) {
+        const std::size_t count = HWY_MIN(lanes, n - i);
+        const Vector e = exponential(d, hn::Sub(load_part(d, x + i, count), m));
+        store_part(e, d, x + i, count);
+        s0 = hn::Add(s0, hn::IfThenElseZero(hn::FirstN(d, count), e));
+    }
+    return hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
 }
 
 }  // namespace ulmpi::HWY_NAMESPACE

@@ -1,7 +1,8 @@
 # How this project builds things: one set of options, one static library a folder.
 add_library(ulmpi_options INTERFACE)
 target_include_directories(ulmpi_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_definitions(ulmpi_options INTERFACE ULMPI_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX)
+target_compile_definitions(ulmpi_options INTERFACE ULMPI_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX
+  ULMPI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 target_compile_options(ulmpi_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   -Wno-restrict  # GCC 12 sees overlaps in std::string that are not there (bug 105651)
   $<$<BOOL:${ULMPI_WERROR}>:-Werror>)

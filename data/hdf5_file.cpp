@@ -439,7 +439,14 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
     const Hdf5Handle attribute =
         own(H5Aopen_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
     const Hdf5Handle type = own(H5Aget_type(attribute.id()), what);
-    check(H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) == 0, what + ": it is not a text");
+    check(H5Tget_class(type.id()) == H5T_STRING, what + ": it is not a text");
+    if (H5Tis_variable_str(type.id()) > 0) {
+        char* value = nullptr;  // the library's, to be freed by it
+        must(H5Aread(attribute.id(), type.id(), static_cast<void*>(&value)), what);
+        const std::string copy = value ? value : "";
+        H5free_memory(value);
+        return copy;
+    }
     std::string text(H5Tget_size(type.id()), '\0');
     must(H5Aread(attribute.id(), type.id(), text.data()), what);
     text.erase(text.find_last_not_of('\0') + 1);

@@ -1,0 +1,42 @@
+#include "pretrain/optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/kernels/adamw.hpp"
+
+namespace ulmpi {
+
+Optimizer::Optimizer(const ParameterStore& store, const AdamwConfig& config)
+    : config_(config), first_(store.size()), second_(store.size()) {
+    int groups = 0;
+    for (const Parameter& p : store.parameters()) groups = std::max(groups, p.group + 1);
+    updates_.assign(static_cast<std::size_t>(groups), 0);
+}
+
+void Optimizer::step(ParameterStore& store, const GroupRates& rates, double gradient_scale, const Team& team) {
+    team.single([&] {
+        for (std::size_t group = 0; group < updates_.size(); ++group)
+            if (static_cast<int>(group) >= rates.first_trained) ++updates_[group];
+    });
+    for (const Parameter& p : store.parameters()) {
+        if (p.group < rates.first_trained) continue;
+        const auto group = static_cast<std::size_t>(p.group);
+        const auto updates = static_cast<double>(updates_[group]);
+        const AdamwStep step{.lr = rates.rate[group],
+                             .beta1 = config_.beta1,
+                             .beta2 = config_.beta2,
+                             .eps = config_.eps,
+                             .weight_decay = p.decays() ? config_.weight_decay : 0,
+                             .correction1 = 1 - std::pow(config_.beta1, updates),
+                             .correction2 = 1 - std::pow(config_.beta2, updates),
+                             .gradient_scale = gradient_scale};
+        const Range mine = team.share(p.size());
+        const std::size_t first = p.offset + mine.first;
+        adamw_update(store.values().data() + first, store.gradients().data() + first, first_.data() + first,
+                     second_.data() + first, mine.size(), step);
+    }
+    team.barrier();
+}
+
+}  // namespace ulmpi

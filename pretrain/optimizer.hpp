@@ -1,0 +1,42 @@
+#pragma once
+// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/parameters.hpp"
+#include "parallel/team.hpp"
+
+namespace ulmpi {
+
+struct AdamwConfig {
+    double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+    double weight_decay = 0.1;  ///< matrices and embeddings only
+};
+
+/// The rate of each parameter group for one update; groups below `first_trained` are frozen and do not move at all.
+struct GroupRates {
+    std::vector<double> rate;
+    int first_trained = 0;
+};
+
+class Optimizer {
+public:
+    Optimizer(const ParameterStore& store, const AdamwConfig& config);
+    /// One update with gradients * gradient_scale, and the gradients are zero afterwards. Every worker calls it. A
+    /// group counts its own updates for the bias correction, so that one unfrozen late starts afresh.
+    void step(ParameterStore& store, const GroupRates& rates, double gradient_scale, const Team& team);
+
+    /// Laid out like the store's buffers.
+    std::span<Real> first_moments() { return first_; }
+    std::span<Real> second_moments() { return second_; }
+    std::vector<std::uint64_t>& updates_by_group() { return updates_; }
+
+private:
+    AdamwConfig config_;
+    std::vector<Real> first_, second_;
+    std::vector<std::uint64_t> updates_;
+};
+
+}  // namespace ulmpi

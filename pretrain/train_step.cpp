@@ -1,0 +1,93 @@
+#include "pretrain/train_step.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+#include "model/kernels/elementwise.hpp"
+
+namespace ulmpi {
+namespace {
+
+void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options, const Team& team) {
+    const Topology& topology = trainee.topology;
+    const StagePlace& place = trainee.stage.place();
+    std::vector<Action> actions =
+        training_actions(trainee.schedule, place.stage, place.stages, static_cast<int>(batches.size()));
+    const bool goes_back = options.training && (trainee.stage.trains_blocks(options.first_trained_group));
+    play_schedule(goes_back ? actions : forward_only(actions), trainee.stage,
+                  trainee.stage.gradient_edges(options.first_trained_group), topology.pipeline, team);
+}
+
+// Tied embeddings live on the first and the last stage, each with the gradient of its own use.
+void sum_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
+    team.single([&] {
+        ParameterStore& store = trainee.parameters;
+        if (const auto shared = trainee.stage.shared_embedding(); shared && options.first_trained_group == 0)
+            trainee.topology.ends.all_reduce_sum(store.gradient(*shared).flat());
+        trainee.topology.data.all_reduce_sum(store.gradients());
+    });
+}
+
+// Of what every worker holds: its share of each counted tensor.
+double sum_of_squared_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
+    double mine = 0;
+    for (const Parameter& p : trainee.parameters.parameters()) {
+        if (!p.counted || p.group < options.first_trained_group) continue;
+        const Range part = team.share(p.size());
+        mine += sum_of_squares(trainee.parameters.gradient_of(p).data() + part.first, part.size());
+    }
+    return team.sum(mine);
+}
+
+// Every slice of the last stage has the loss: each counts for its part.
+double own_loss(const Trainee& trainee) { return trainee.stage.loss() / trainee.topology.extents.tensor; }
+
+void check_finite(double loss, double norm, std::uint64_t step, const Topology& topology) {
+    check(
+        std::isfinite(loss) && std::isfinite(norm),
+        fmt::format("step {}, stage {}: the {} is not finite; the run stops here. Lower --lr, raise --warmup-steps, or "
+                    "set --clip-grad, and resume from the last checkpoint",
+                    step, topology.at.stage, std::isfinite(loss) ? "gradient norm" : "loss"));
+}
+
+}  // namespace
+
+StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options,
+                      const GroupRates& rates, double max_gradient_norm, std::uint64_t step) {
+    const Topology& topology = trainee.topology;
+    trainee.stage.start(batches, options);
+    StepResult result;
+    run_team(trainee.threads, [&](const Team& team) {
+        play(trainee, batches, options, team);
+        sum_gradients(trainee, options, team);
+        const double squares = sum_of_squared_gradients(trainee, options, team);
+        team.single([&] {
+            std::array<double, 2> totals{squares, own_loss(trainee)};
+            topology.model.all_reduce_sum(std::span<double>(totals));
+            topology.data.all_reduce_sum(std::span<double>(totals).subspan(1));
+            result = {totals[1] * options.loss_scale, std::sqrt(totals[0])};
+            check_finite(result.loss, result.gradient_norm, step, topology);
+        });
+        // As PyTorch's clip_grad_norm_: scaled by max / (norm + 1e-6) when the norm is larger.
+        const bool clip = max_gradient_norm > 0 && result.gradient_norm > max_gradient_norm;
+        trainee.optimizer.step(trainee.parameters, rates, clip ? max_gradient_norm / (result.gradient_norm + 1e-6) : 1,
+                               team);
+    });
+    return result;
+}
+
+double evaluate_pass(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options) {
+    trainee.stage.start(batches, options);
+    run_team(trainee.threads, [&](const Team& team) { play(trainee, batches, options, team); });
+    double loss = own_loss(trainee);
+    trainee.topology.model.all_reduce_sum(std::span<double>(&loss, 1));
+    return loss;
+}
+
+int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches) {
+    return most_in_flight(training_actions(schedule, place.stage, place.stages, micro_batches));
+}
+
+}  // namespace ulmpi

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "model/kernels/elementwise.hpp"
 #include "model/kernels/gemm.hpp"
 #include "model/kernels/simd_targets.hpp"
 
@@ -126,8 +127,7 @@ void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, c
         }
         const Matrix<Real> y = operand(out, call, call.out_stride, b.first, b.last);
         matmul_nn(y, scores, operand(v, call, call.stride, b.keys, b.last));
-        for (std::size_t i = 0; i < y.rows; ++i)
-            for (std::size_t c = 0; c < y.columns; ++c) y.row(i)[c] /= sums[i];
+        for (std::size_t i = 0; i < y.rows; ++i) scale(y.row(i), 1 / sums[i], y.columns);
     }
 }
 

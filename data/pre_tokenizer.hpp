@@ -3,8 +3,9 @@
 //
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //
-// \p{L} and \p{N} are Unicode's general categories, \s its White_Space property. The words cover the text without
-// gaps. Text need not be UTF-8: a byte that starts no well-formed sequence is a symbol, [^\s\p{L}\p{N}], of one byte.
+// \p{L} and \p{N} are Unicode's general categories (of utf8proc's version), \s its White_Space property. The words
+// cover the text without gaps. Text need not be UTF-8: a byte that starts no well-formed sequence is a symbol,
+// [^\s\p{L}\p{N}], of one byte.
 
 #include <array>
 #include <cstddef>

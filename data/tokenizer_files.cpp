@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -22,7 +23,12 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t largest_file = std::size_t{1} << 28;
 
-const std::string mend = "give a byte-level BPE tokenizer like GPT-2's, or train one with 'ulmpi data tokenizer'";
+constexpr const char* mend = "give a byte-level BPE tokenizer like GPT-2's, or train one with 'ulmpi data tokenizer'";
+
+/// A name that a file gives, fit for a message: quoted, short, of one line.
+std::string show(const std::string& name) {
+    return Json(name.substr(0, 60)).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 [[noreturn]] void refuse(const std::string& origin, const std::string& what) {
     throw UsageError(origin + ": " + what + "; " + mend);
@@ -111,35 +117,31 @@ public:
     }
 
 private:
-    static std::string show(const std::string& piece) {
-        return Json(piece.substr(0, 60)).dump(-1, ' ', false, Json::error_handler_t::replace);
-    }
-
     std::string origin_;
     std::unordered_map<std::string, std::int64_t> ids_;
     std::vector<std::string> special_;
 };
 
-/// The part of a tokenizer.json called `name`, refused unless null or of the given type.
-void require_type(const Json& file, const char* name, const std::string& origin) {
+/// Refuses the part of a tokenizer.json called `name` unless it is absent, null or ByteLevel.
+void require_byte_level_part(const Json& file, const char* name, const std::string& origin) {
     const auto part = file.find(name);
     if (part == file.end() || part->is_null()) return;
     const std::string type = part->is_object() ? part->value("type", "unnamed") : "malformed";
     if (type != "ByteLevel")
-        refuse(origin, std::string("its ") + name + " is '" + type + "', which is not implemented");
+        refuse(origin, std::string("its ") + name + " is " + show(type) + ", which is not implemented");
 }
 
-void require_byte_level(const Json& file, const std::string& origin) {
+void require_byte_level_words(const Json& file, const std::string& origin) {
     const auto normalizer = file.find("normalizer");
     if (normalizer != file.end() && !normalizer->is_null())
         refuse(origin, "it has a normalizer" +
-                           (normalizer->is_object() ? " ('" + normalizer->value("type", "unnamed") + "')" : "") +
+                           (normalizer->is_object() ? " (" + show(normalizer->value("type", "unnamed")) + ")" : "") +
                            ", and none is implemented");
     if (!file.contains("pre_tokenizer") || file["pre_tokenizer"].is_null())
         refuse(origin, "it has no pre_tokenizer, and only 'ByteLevel' is implemented");
-    require_type(file, "pre_tokenizer", origin);
-    require_type(file, "post_processor", origin);
-    require_type(file, "decoder", origin);
+    require_byte_level_part(file, "pre_tokenizer", origin);
+    require_byte_level_part(file, "post_processor", origin);
+    require_byte_level_part(file, "decoder", origin);
     const Json& words = file["pre_tokenizer"];
     if (words.value("add_prefix_space", true))
         refuse(origin, "its pre_tokenizer puts a space before the text (add_prefix_space), which is not implemented");
@@ -151,7 +153,7 @@ void require_bpe(const Json& model, const std::string& origin) {
     if (!model.is_object()) refuse(origin, "it has no model");
     const bool looks_like_bpe = model.contains("merges") && model.contains("vocab") && model["vocab"].is_object();
     const std::string type = model.value("type", looks_like_bpe ? "BPE" : "unknown");
-    if (type != "BPE") refuse(origin, "its model is '" + type + "', and only 'BPE' is implemented");
+    if (type != "BPE") refuse(origin, "its model is " + show(type) + ", and only \"BPE\" is implemented");
     if (!looks_like_bpe || !model["merges"].is_array()) refuse(origin, "its model lacks a 'vocab' or 'merges'");
     for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
         const auto part = model.find(name);
@@ -173,7 +175,7 @@ Tokenizer read_tokenizer_json(const Json& file, const std::string& origin) {
     }
     const Json& model = file["model"];
     require_bpe(model, origin);
-    require_byte_level(file, origin);
+    require_byte_level_words(file, origin);
 
     VocabularyReader reader(origin);
     reader.add_all(model["vocab"]);
@@ -182,8 +184,8 @@ Tokenizer read_tokenizer_json(const Json& file, const std::string& origin) {
         for (const Json& token : file["added_tokens"]) {
             const std::string piece = token.at("content").get<std::string>();
             if (!token.value("special", false))
-                refuse(origin, "its added token '" + piece +
-                                   "' is not special and would be cut out of the text, which is not implemented");
+                refuse(origin, "its added token " + show(piece) +
+                                   " is not special and would be cut out of the text, which is not implemented");
             reader.add(piece, token.at("id"), true);
         }
     }
@@ -204,8 +206,9 @@ Tokenizer read_tokenizer_json(const Json& file, const std::string& origin) {
 
 /// The first of `names` that the folder holds; empty if none.
 fs::path find_in(const fs::path& folder, std::initializer_list<const char*> names) {
+    std::error_code ignored;
     for (const char* name : names)
-        if (fs::exists(folder / name)) return folder / name;
+        if (fs::exists(folder / name, ignored)) return folder / name;
     return {};
 }
 
@@ -246,8 +249,9 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& origin)
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-    check_usage(fs::exists(path), "no tokenizer at " + quoted(path) + "; check the path");
-    if (!fs::is_directory(path)) return from_json(read_file(path), quoted(path));
+    std::error_code ignored;
+    check_usage(fs::exists(path, ignored), "no tokenizer at " + quoted(path) + "; check the path");
+    if (!fs::is_directory(path, ignored)) return from_json(read_file(path), quoted(path));
     if (const fs::path whole = find_in(path, {"tokenizer.json"}); !whole.empty())
         return from_json(read_file(whole), quoted(whole));
     const fs::path vocabulary = find_in(path, {"vocab.json", "encoder.json"});

@@ -30,6 +30,7 @@ int color_of(Coordinates at, Extents n) { return rank_of(at, n); }
 Topology::Topology(const Communicator& world, Extents n)
     : extents(n),
       at(coordinates_of(world.rank(), n)),
+      all(world.split(0, world.rank())),
       data(world.split(color_of({0, at.stage, at.slice}, n), at.data)),
       pipeline(world.split(color_of({at.data, 0, at.slice}, n), at.stage)),
       tensor(world.split(color_of({at.data, at.stage, 0}, n), at.slice)),

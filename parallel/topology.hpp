@@ -35,6 +35,7 @@ struct Topology {
     Topology(const Communicator& world, Extents extents);  ///< collective; extents must fill the world
     Extents extents;
     Coordinates at;
+    Communicator all;       ///< every rank of the grid, numbered by rank_of: the whole job agrees here
     Communicator data;      ///< ranks holding the same weights: gradients are summed here
     Communicator pipeline;  ///< ranks holding successive stages of one replica: activations travel here
     Communicator tensor;    ///< ranks holding slices of one stage: partial sums are added here

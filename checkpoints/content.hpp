@@ -1,0 +1,27 @@
+#pragma once
+// An open checkpoint file, after its seal has been verified.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/hdf5_file.hpp"
+
+namespace ulmpi {
+
+class CheckpointContent {
+public:
+    /// Throws UsageError if a newer version of the program made it.
+    explicit CheckpointContent(const std::filesystem::path& verified);
+
+    const Hdf5File& file() const { return file_; }
+    const std::vector<std::string>& tensors() const { return tensors_; }  ///< names of the weights, sorted
+    bool has_moments() const { return has_moments_; }
+
+private:
+    Hdf5File file_;
+    std::vector<std::string> tensors_;
+    bool has_moments_ = false;
+};
+
+}  // namespace ulmpi

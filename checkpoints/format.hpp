@@ -1,0 +1,59 @@
+#pragma once
+// What a checkpoint file holds and under which names. docs/checkpoints.md explains the choice.
+
+#include <bit>
+#include <cstdint>
+#include <exception>
+#include <string>
+
+#include "data/hdf5_file.hpp"
+#include "model/tensor.hpp"
+
+namespace ulmpi {
+
+static_assert(std::endian::native == std::endian::little, "tensors are written to the file as they lie in memory");
+
+/// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it.
+constexpr std::uint64_t checkpoint_format = 1;
+
+constexpr const char* metadata_dataset = "/metadata";    // JSON text
+constexpr const char* tokenizer_dataset = "/tokenizer";  // text of tokenizer.json
+constexpr const char* optimizer_group = "/optimizer/";
+constexpr const char* crc_attribute = "crc32";  // of a tensor's bytes, zlib's polynomial
+
+/// The three tensors kept under one name: the weight and AdamW's exponential moving averages.
+enum class Part { weight, first_moment, second_moment };
+
+inline std::string dataset_name(Part part, const std::string& tensor) {
+    switch (part) {
+        case Part::weight:
+            return "/" + tensor;
+        case Part::first_moment:
+            return "/optimizer/first_moment/" + tensor;
+        case Part::second_moment:
+            break;
+    }
+    return "/optimizer/second_moment/" + tensor;
+}
+
+/// Extents as the file has them: those of the tensor without ones at the end.
+inline Dims dims_of(const Shape& shape) {
+    Dims dims(shape.extent.begin(), shape.extent.end());
+    while (dims.size() > 1 && dims.back() == 1) dims.pop_back();
+    return dims;
+}
+
+/// What went wrong in `body`, in words; empty if nothing did. For ranks that must agree before any of them stops.
+template <class Body>
+std::string problem_of(Body body) {
+    try {
+        body();
+    } catch (const std::bad_alloc&) {
+        return "out of memory";
+    } catch (const std::exception& error) {
+        return error.what();
+    }
+    return {};
+}
+
+}  // namespace ulmpi

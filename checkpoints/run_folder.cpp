@@ -1,0 +1,144 @@
+#include "checkpoints/run_folder.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+
+#include "data/file_seal.hpp"
+#include "data/quoted.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view prefix = "step-", suffix = ".h5", temporary_mark = ".h5.tmp-";
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    ::gethostname(name.data(), name.size() - 1);
+    return name.data();
+}
+
+template <class Number>
+std::optional<Number> number_in(std::string_view digits) {
+    Number number = 0;
+    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (digits.empty() || failure != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+    return number;
+}
+
+// The step in the name of a complete checkpoint.
+std::optional<std::uint64_t> step_of(const fs::path& path) {
+    const std::string name = path.filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() <= prefix.size() + suffix.size()) return {};
+    return number_in<std::uint64_t>(
+        std::string_view(name).substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+}
+
+std::vector<fs::path> checkpoints_in(const fs::path& folder) {
+    std::vector<fs::path> found;
+    std::error_code failure;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, failure))
+        if (step_of(entry.path()) && entry.is_regular_file(failure)) found.push_back(entry.path());
+    std::ranges::sort(found, {}, [](const fs::path& path) { return *step_of(path); });
+    return found;
+}
+
+bool is_stale(const fs::path& temporary, const std::string& host) {
+    const std::string name = temporary.filename().string();
+    const std::string owner = name.substr(name.find(temporary_mark) + temporary_mark.size());
+    const auto dash = owner.rfind('-');
+    if (dash == std::string::npos) return false;
+    if (const auto process = number_in<pid_t>(std::string_view(owner).substr(dash + 1));
+        process && *process > 0 && owner.substr(0, dash) == host)
+        return ::kill(*process, 0) != 0 && errno == ESRCH;
+    std::error_code failure;
+    const auto written = fs::last_write_time(temporary, failure);
+    return !failure && fs::file_time_type::clock::now() - written > std::chrono::hours(24);
+}
+
+}  // namespace
+
+fs::path temporary_checkpoint_name(const fs::path& final_name) {
+    return final_name.parent_path() /
+           fmt::format(".{}.tmp-{}-{}", final_name.filename().string(), host_name(), ::getpid());
+}
+
+fs::path RunFolder::checkpoint_path(std::uint64_t step) const {
+    return checkpoint_folder() / fmt::format("{}{:08}{}", prefix, step, suffix);
+}
+
+void RunFolder::create() const {
+    std::error_code failure;
+    fs::create_directories(checkpoint_folder(), failure);
+    check_usage(!failure, "cannot make the folder " + quoted(checkpoint_folder()) + ": " + failure.message());
+}
+
+std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(checkpoint_folder()); }
+
+std::optional<fs::path> RunFolder::newest() const {
+    const std::vector<fs::path> all = checkpoints();
+    return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+std::optional<fs::path> RunFolder::newest_verified(std::vector<std::string>& passed_over) const {
+    std::vector<fs::path> all = checkpoints();
+    for (; !all.empty(); all.pop_back()) try {
+            verify_seal(all.back(), checkpoint_kind);
+            return all.back();
+        } catch (const Error& error) {
+            passed_over.push_back(error.what());
+        }
+    return std::nullopt;
+}
+
+void RunFolder::prune(std::size_t keep_last) const {
+    std::vector<fs::path> all = checkpoints();
+    if (keep_last == 0 || all.size() <= keep_last) return;
+    all.resize(all.size() - keep_last);
+    for (const fs::path& old : all) {
+        std::error_code failure;
+        fs::remove(old, failure);
+        check(!failure, "cannot remove the old checkpoint " + quoted(old) + ": " + failure.message());
+    }
+}
+
+std::size_t RunFolder::remove_stale_temporaries() const {
+    std::vector<fs::path> stale;
+    std::error_code failure;
+    const std::string host = host_name();
+    for (const fs::directory_entry& entry : fs::directory_iterator(checkpoint_folder(), failure)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with("." + std::string(prefix)) && name.find(temporary_mark) != std::string::npos &&
+            entry.is_regular_file(failure) && is_stale(entry.path(), host))
+            stale.push_back(entry.path());
+    }
+    for (const fs::path& path : stale) fs::remove(path, failure);
+    return stale.size();
+}
+
+std::vector<fs::path> resolve_checkpoints(const fs::path& run_or_file) {
+    std::error_code failure;
+    const fs::file_status status = fs::status(run_or_file, failure);
+    check_usage(fs::exists(status), "there is no run folder or checkpoint " + quoted(run_or_file));
+    if (!fs::is_directory(status)) return {run_or_file};
+    std::vector<fs::path> found = RunFolder(run_or_file).checkpoints();
+    if (found.empty()) found = checkpoints_in(run_or_file);
+    check_usage(!found.empty(), quoted(run_or_file) + " holds no checkpoint: looked for " +
+                                    quoted(run_or_file / "checkpoints" / "step-*.h5") + " and " +
+                                    quoted(run_or_file / "step-*.h5"));
+    return found;
+}
+
+fs::path resolve_checkpoint(const fs::path& run_or_file) { return resolve_checkpoints(run_or_file).back(); }
+
+}  // namespace ulmpi

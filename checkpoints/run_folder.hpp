@@ -1,0 +1,52 @@
+#pragma once
+// Where a run keeps its checkpoints: RUN/checkpoints/step-00001000.h5.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ulmpi {
+
+/// The name under which a checkpoint is written until it is complete: ".step-00001000.h5.tmp-HOST-PID", hidden, beside
+/// the final name, owned by this process.
+std::filesystem::path temporary_checkpoint_name(const std::filesystem::path& final_name);
+
+/// Paths and housekeeping. For one rank; nothing is cached.
+class RunFolder {
+public:
+    explicit RunFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+    const std::filesystem::path& root() const { return root_; }
+    std::filesystem::path checkpoint_folder() const { return root_ / "checkpoints"; }
+    std::filesystem::path checkpoint_path(std::uint64_t step) const;
+
+    /// Makes the folder and that of its checkpoints. Throws UsageError saying why it cannot.
+    void create() const;
+
+    /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
+    /// it.
+    std::vector<std::filesystem::path> checkpoints() const;
+    std::optional<std::filesystem::path> newest() const;
+    /// The newest that verifies. `passed_over` gets a line for each newer one: its path and what is wrong with it.
+    std::optional<std::filesystem::path> newest_verified(std::vector<std::string>& passed_over) const;
+
+    /// Removes the oldest until `keep_last` are left; 0 keeps all.
+    void prune(std::size_t keep_last) const;
+    /// Removes what dead writers left: those of this host whose process is gone, those of others that have not been
+    /// written to for a day. Returns how many.
+    std::size_t remove_stale_temporaries() const;
+
+private:
+    std::filesystem::path root_;
+};
+
+/// The checkpoint that a user means: a file itself, a run folder's newest. Throws UsageError naming what was looked
+/// for.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& run_or_file);
+/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first.
+std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& run_or_file);
+
+}  // namespace ulmpi

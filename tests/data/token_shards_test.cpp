@@ -1,6 +1,8 @@
 // Oracles: encoding document by document in memory; equality of shards made in different ways; h5py for the format.
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <random>
@@ -182,6 +184,25 @@ TEST(TokenShards, AFailedRunLeavesNothing) {
     std::size_t entries = 0;
     for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path())) ++entries;
     EXPECT_EQ(entries, 1U);
+}
+
+// One thread: a forked process must not use the OpenMP threads of its parent.
+[[noreturn]] void fill_the_disk(const std::filesystem::path& text, const std::filesystem::path& shards) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    limit.rlim_cur = limit.rlim_max = 50000;
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const std::string message = message_of<Error>([&] { make_shards(text, shards, {.threads = 1}); });
+    std::fprintf(stderr, "%s\n", message.c_str());
+    const auto entries = std::filesystem::directory_iterator(shards.parent_path());
+    ::_exit(!message.empty() && std::distance(begin(entries), end(entries)) == 1 ? 0 : 1);
+}
+
+TEST(TokenShards, AFullDiskIsAnErrorAndLeavesNothing) {
+    const TemporaryFolder folder;
+    write_whole(folder / "text", some_text());
+    EXPECT_EXIT(fill_the_disk(folder / "text", folder / "shards"), testing::ExitedWithCode(0),
+                "shard-00000.h5.*File too large");
 }
 
 TEST(TokenDataset, RefusesWhatIsNotWhole) {

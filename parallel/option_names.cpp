@@ -21,6 +21,10 @@ const std::vector<std::string>& all_options() {
         "shard-tokens",
         "documents",
         "text-key",
+        "text-format",
+        "labelled",
+        "min-frequency",
+        "overwrite",
         // where things are
         "data",
         "valid",

@@ -85,13 +85,18 @@ fi
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
-say "Tokens"
 vocabulary=8192
-"$ulmpi" data tokenizer --input "$text/general.txt" "$text/domain.txt" --vocab-size $vocabulary \
-    --output "$work/tokenizer.json"
-for set in general general.valid domain domain.valid; do
-    "$ulmpi" data shards --tokenizer "$work/tokenizer.json" --input "$text/$set.txt" --output "$work/shards/$set"
-done
+say "Tokens: a vocabulary of $vocabulary, and shards"
+{
+    "$ulmpi" data tokenizer --input "$text/general.txt" "$text/domain.txt" --vocab-size $vocabulary \
+        --output "$work/tokenizer.json"
+    for set in general general.valid domain domain.valid; do
+        "$ulmpi" data shards --tokenizer "$work/tokenizer.json" --input "$text/$set.txt" --output "$work/shards/$set"
+    done
+} >"$work/data.jsonl"
+tokens_in() { grep "shards/$1\"" "$work/data.jsonl" | json_field tokens; }
+json_field() { python3 -c 'import json, sys; print(json.loads(sys.stdin.readlines()[-1])[sys.argv[1]])' "$1"; }
+echo "$(tokens_in general) tokens of general text, $(tokens_in domain) of the task's"
 
 # --- budget: the time that is left, in tokens at this machine's speed ---------------------------------------------------
 
@@ -99,8 +104,9 @@ export OMP_NUM_THREADS=1 # a rank a core: faster here than one rank with as many
 on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 0 "$ulmpi" "$@"; }
 shape=(--num-layers 4 --hidden-size 256 --num-attention-heads 4 --seq-length 128)
 
-json_field() { python3 -c 'import json, sys; print(json.loads(sys.stdin.readlines()[-1])[sys.argv[1]])' "$1"; }
-speed=$(on_ranks bench step "${shape[@]}" --vocab-size $vocabulary --micro-batch-size 8 | json_field tokens_per_s)
+micro_batch=$((ranks > 2 ? 4 : 8))
+global_batch=$(((16 + micro_batch * ranks - 1) / (micro_batch * ranks) * micro_batch * ranks)) # 16, or what divides
+speed=$(on_ranks bench step "${shape[@]}" --vocab-size $vocabulary --micro-batch-size $micro_batch | json_field tokens_per_s)
 speed=${speed%.*}
 seconds=$(awk -v m="$minutes" -v used=$SECONDS 'BEGIN { left = m * 60 - used - 40; print int(left < 200 ? 200 : left) }')
 tokens1=$((speed * seconds * 45 / 100))
@@ -116,7 +122,7 @@ say "$speed tokens/s on $ranks ranks; $((seconds / 60)) min $((seconds % 60)) s 
 
 # --- the three stages -------------------------------------------------------------------------------------------------
 
-training=(--micro-batch-size 8 --global-batch-size 16 --dropout 0.1 --threads-per-rank 1)
+training=(--micro-batch-size "$micro_batch" --global-batch-size "$global_batch" --dropout 0.1 --threads-per-rank 1)
 started=$SECONDS
 say "Stage 1: a language model of general text"
 on_ranks pretrain --data "$work/shards/general" --valid "$work/shards/general.valid" --run "$work/stage1" \
@@ -130,7 +136,7 @@ on_ranks finetune lm --init-from "$work/stage1" --data "$work/shards/domain" --v
 echo "took $(seconds_since $started)"
 
 rows=(--train "$text/labelled.tsv" --valid "$text/valid.tsv" --test "$text/test.tsv" --epochs "$epochs" --max-length 128
-    --micro-batch-size 16 --global-batch-size 32 --threads-per-rank 1)
+    --micro-batch-size $((2 * micro_batch)) --global-batch-size $((2 * global_batch)) --threads-per-rank 1)
 started=$SECONDS
 say "Stage 3: a classifier from it, with $(($(wc -l <"$text/labelled.tsv") - 1)) labels"
 on_ranks finetune classifier --init-from "$work/stage2" --run "$work/stage3" "${rows[@]}" --lr 3e-3 \

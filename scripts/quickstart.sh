@@ -105,6 +105,7 @@ on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_w
 shape=(--num-layers 4 --hidden-size 256 --num-attention-heads 4 --seq-length 128)
 
 micro_batch=$((ranks > 2 ? 4 : 8))
+# shellcheck disable=SC2017
 global_batch=$(((16 + micro_batch * ranks - 1) / (micro_batch * ranks) * micro_batch * ranks)) # 16, or what divides
 speed=$(on_ranks bench step "${shape[@]}" --vocab-size $vocabulary --micro-batch-size $micro_batch | json_field tokens_per_s)
 speed=${speed%.*}

@@ -375,30 +375,9 @@ void Hdf5File::write_attribute(const std::string& object, const std::string& nam
     must(H5Awrite(attribute.id(), type, value), what);
 }
 
-void Hdf5File::read_attribute(const std::string& object, const std::string& name, std::int64_t type,
-                              void* value) const {
+void Hdf5File::write_number(const std::string& object, const std::string& name, ElementType type, const void* value) {
     const Lock lock;
-    const std::string what = "cannot read attribute '" + name + "' of " + named(object);
-    const Hdf5Handle attribute =
-        own(H5Aopen_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
-    const Hdf5Handle space = own(H5Aget_space(attribute.id()), what);
-    check(H5Sget_simple_extent_npoints(space.id()) == 1, what + ": it is not one number");
-    must(H5Aread(attribute.id(), type, value), what);
-}
-
-void Hdf5File::set_integer(const std::string& object, const std::string& name, std::int64_t value) {
-    const Lock lock;
-    write_attribute(object, name, H5T_STD_I64LE, &value);
-}
-
-void Hdf5File::set_unsigned(const std::string& object, const std::string& name, std::uint64_t value) {
-    const Lock lock;
-    write_attribute(object, name, H5T_STD_U64LE, &value);
-}
-
-void Hdf5File::set_attribute(const std::string& object, const std::string& name, double value) {
-    const Lock lock;
-    write_attribute(object, name, H5T_IEEE_F64LE, &value);
+    write_attribute(object, name, disk_type(type), value);
 }
 
 void Hdf5File::set_attribute(const std::string& object, const std::string& name, std::string_view value) {
@@ -407,30 +386,19 @@ void Hdf5File::set_attribute(const std::string& object, const std::string& name,
     write_attribute(object, name, text_type(text.size()).id(), text.c_str());
 }
 
+void Hdf5File::read_number(const std::string& object, const std::string& name, ElementType type, void* value) const {
+    const Lock lock;
+    const std::string what = "cannot read attribute '" + name + "' of " + named(object);
+    const Hdf5Handle attribute =
+        own(H5Aopen_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
+    const Hdf5Handle space = own(H5Aget_space(attribute.id()), what);
+    check(H5Sget_simple_extent_npoints(space.id()) == 1, what + ": it is not one number");
+    must(H5Aread(attribute.id(), memory_type(type), value), what);
+}
+
 bool Hdf5File::has_attribute(const std::string& object, const std::string& name) const {
     const Lock lock;
     return H5Aexists_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
-}
-
-std::int64_t Hdf5File::integer_attribute(const std::string& object, const std::string& name) const {
-    const Lock lock;
-    std::int64_t value = 0;
-    read_attribute(object, name, H5T_NATIVE_INT64, &value);
-    return value;
-}
-
-std::uint64_t Hdf5File::unsigned_attribute(const std::string& object, const std::string& name) const {
-    const Lock lock;
-    std::uint64_t value = 0;
-    read_attribute(object, name, H5T_NATIVE_UINT64, &value);
-    return value;
-}
-
-double Hdf5File::real_attribute(const std::string& object, const std::string& name) const {
-    const Lock lock;
-    double value = 0;
-    read_attribute(object, name, H5T_NATIVE_DOUBLE, &value);
-    return value;
 }
 
 std::string Hdf5File::text_attribute(const std::string& object, const std::string& name) const {

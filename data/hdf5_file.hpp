@@ -149,22 +149,26 @@ public:
     std::vector<std::string> datasets(const std::string& group = "/") const;
 
     /// Attributes of a group or dataset ("/": the file itself). A text attribute is under 64 KiB.
-    template <std::integral T>
-    void set_attribute(const std::string& object, const std::string& name, T value) {
-        if constexpr (std::is_signed_v<T>)
-            set_integer(object, name, value);
-        else
-            set_unsigned(object, name, value);
+    template <class Number>
+    requires std::is_arithmetic_v<Number>
+    void set_attribute(const std::string& object, const std::string& name, Number value) {
+        using Stored =
+            std::conditional_t<std::floating_point<Number>, double,
+                               std::conditional_t<std::signed_integral<Number>, std::int64_t, std::uint64_t>>;
+        const Stored stored = value;
+        write_number(object, name, element_type_of<Stored>(), &stored);
     }
-    void set_attribute(const std::string& object, const std::string& name, double value);
     void set_attribute(const std::string& object, const std::string& name, std::string_view value);
-    void set_attribute(const std::string& object, const std::string& name, const char* value) {
-        set_attribute(object, name, std::string_view(value));
-    }
     bool has_attribute(const std::string& object, const std::string& name) const;
-    std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
-    std::uint64_t unsigned_attribute(const std::string& object, const std::string& name) const;
-    double real_attribute(const std::string& object, const std::string& name) const;
+    std::int64_t integer_attribute(const std::string& object, const std::string& name) const {
+        return read_number<std::int64_t>(object, name);
+    }
+    std::uint64_t unsigned_attribute(const std::string& object, const std::string& name) const {
+        return read_number<std::uint64_t>(object, name);
+    }
+    double real_attribute(const std::string& object, const std::string& name) const {
+        return read_number<double>(object, name);
+    }
     std::string text_attribute(const std::string& object, const std::string& name) const;
 
     const std::filesystem::path& path() const { return path_; }
@@ -175,10 +179,15 @@ private:
     Hdf5Dataset create_dataset(const std::string& name, std::int64_t type, std::int64_t space, std::int64_t properties);
     void write_strings(const std::string& name, const std::vector<std::string_view>& texts, bool scalar);
     std::vector<std::string> read_strings(const std::string& name) const;
-    void set_integer(const std::string& object, const std::string& name, std::int64_t value);
-    void set_unsigned(const std::string& object, const std::string& name, std::uint64_t value);
     void write_attribute(const std::string& object, const std::string& name, std::int64_t type, const void* value);
-    void read_attribute(const std::string& object, const std::string& name, std::int64_t type, void* value) const;
+    void write_number(const std::string& object, const std::string& name, ElementType type, const void* value);
+    void read_number(const std::string& object, const std::string& name, ElementType type, void* value) const;
+    template <Hdf5Element T>
+    T read_number(const std::string& object, const std::string& name) const {
+        T value{};
+        read_number(object, name, element_type_of<T>(), &value);
+        return value;
+    }
     std::string named(const std::string& name) const;
 
     Hdf5Handle handle_;

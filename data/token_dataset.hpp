@@ -49,6 +49,10 @@ public:
     /// Where the documents begin that begin in the given shard, as places in the whole sequence.
     std::vector<std::uint64_t> document_starts(std::size_t shard) const;
     std::size_t shard_count() const { return shards_.size(); }
+    /// Where a shard begins in the whole sequence; that of shard_count() is the end.
+    std::uint64_t first_token(std::size_t shard) const {
+        return shard == shards_.size() ? token_count() : shards_[shard].first_token;
+    }
     const std::filesystem::path& shard_path(std::size_t shard) const { return shards_[shard].file.path(); }
 
 private:

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/file_seal.hpp"
+#include "data/hdf5_file.hpp"
 #include "data/tokenizer.hpp"
 #include "parallel/error.hpp"
 #include "tests/data/packed.hpp"
@@ -87,6 +89,7 @@ TEST_F(DataCommands, ShardsAreMadeShownAndVerified) {
         EXPECT_EQ(made[name], verified[name]) << name;
     }
     EXPECT_GT(made["shards"], 1);
+    EXPECT_EQ(result({"verify", at("shards/shard-00001.h5")})["shards"], 1);
 
     std::string shard = read_whole(at("shards/shard-00001.h5"));
     shard[shard.size() - 5] ^= 16;
@@ -94,6 +97,20 @@ TEST_F(DataCommands, ShardsAreMadeShownAndVerified) {
     const auto damaged = result({"verify", at("shards")}, 1);
     EXPECT_EQ(damaged["ok"], false);
     EXPECT_NE(damaged["problem"].get<std::string>().find("shard-00001.h5' is damaged"), std::string::npos);
+}
+
+TEST_F(DataCommands, VerifyComparesDocumentsWithTokens) {
+    result({"shards", "--tokenizer", at("tokenizer.json"), "--input", at("text"), "--output", at("shards")});
+    const std::string path = at("shards/shard-00000.h5");
+    {
+        Hdf5File file = Hdf5File::open_to_change(path);
+        const std::uint64_t second = file.read<std::uint64_t>("/documents")[1] + 1;
+        file.dataset("/documents").write<std::uint64_t>({1}, {1}, std::vector<std::uint64_t>{second});
+        file.close();
+    }
+    seal_file(path, token_shard_kind);
+    const auto verified = result({"verify", at("shards")}, 1);
+    EXPECT_NE(verified["problem"].get<std::string>().find("documents do not begin"), std::string::npos);
 }
 
 TEST_F(DataCommands, VerifyReadsTheTokenizerBesideTheShards) {

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "data/file_seal.hpp"
 #include "parallel/error.hpp"
 #include "tests/data/bpe_reference.hpp"
@@ -88,6 +90,30 @@ TEST(LabelledSet, ASealedFileGivesWhatItsTsvGives) {
     damaged[3000] ^= 4;
     write_whole(folder / "set.h5", damaged);
     EXPECT_THROW(load_labelled_set(folder / "set.h5", tokenizer), UsageError);
+}
+
+TEST(LabelledSet, IsWhatTheFormatSays) {
+    if (std::system("/usr/bin/python3 -c 'import h5py' 2>/dev/null") != 0) GTEST_SKIP() << "python3-h5py is missing";
+    const TemporaryFolder folder;
+    const Tokenizer tokenizer = test_tokenizer();
+    write_whole(folder / "set.tsv", small_set);
+    save_labelled_set(folder / "set.h5", load_labelled_set(folder / "set.tsv", tokenizer), tokenizer);
+    write_whole(folder / "check.py", R"(
+import h5py, json, sys
+f = h5py.File(sys.argv[1], "r")
+assert [name.decode() for name in f["classes"]] == ["Art", "sport", "\u00e9"]
+assert f["labels"].dtype == "<i4" and f["labels"][:].tolist() == [1, 0, 1, 2]
+starts, tokens = f["documents"][:].tolist(), f["tokens"][:].tolist()
+assert f["documents"].dtype == "<u8" and len(starts) == f.attrs["documents"] == 4
+assert len(tokens) == f.attrs["tokens"] and starts[0] == 0 and starts == sorted(starts)
+assert tokens[starts[2]:starts[3]] == [f.attrs["end_of_text"]]
+assert f.attrs["format_version"] == 1 and f.attrs["vocabulary_size"] > max(tokens)
+assert len(f.attrs["tokenizer_fingerprint"]) == 16 and "model" in json.loads(f["tokenizer"][()])
+assert open(sys.argv[1], "rb").read(31) == b"ulmpi file 1\nkind labelled-set\n"[:31]
+)");
+    const std::string command =
+        "/usr/bin/python3 " + (folder / "check.py").string() + " " + (folder / "set.h5").string();
+    EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
 TEST(LabelledSet, KeepsTheClassesOfTheTrainingSet) {

@@ -42,7 +42,7 @@ double sum_of_squared_gradients(Trainee& trainee, const PassOptions& options, co
 }
 
 // Every slice of the last stage has the loss: each counts for its part.
-double own_loss(const Trainee& trainee) { return trainee.stage.loss() / trainee.topology.extents.tensor; }
+double own_loss(const Stage& stage, const Topology& topology) { return stage.loss() / topology.extents.tensor; }
 
 void check_finite(double loss, double norm, std::uint64_t step, const Topology& topology) {
     check(
@@ -64,7 +64,7 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
         sum_gradients(trainee, options, team);
         const double squares = sum_of_squared_gradients(trainee, options, team);
         team.single([&] {
-            std::array<double, 2> totals{squares, own_loss(trainee)};
+            std::array<double, 2> totals{squares, own_loss(trainee.stage, topology)};
             topology.model.all_reduce_sum(std::span<double>(totals));
             topology.data.all_reduce_sum(std::span<double>(totals).subspan(1));
             result = {totals[1] * options.loss_scale, std::sqrt(totals[0])};
@@ -78,11 +78,13 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
     return result;
 }
 
-double evaluate_pass(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options) {
-    trainee.stage.start(batches, options);
-    run_team(trainee.threads, [&](const Team& team) { play(trainee, batches, options, team); });
-    double loss = own_loss(trainee);
-    trainee.topology.model.all_reduce_sum(std::span<double>(&loss, 1));
+double evaluate_pass(Stage& stage, const Topology& topology, int threads, const std::vector<MicroBatch>& batches,
+                     const PassOptions& options) {
+    stage.start(batches, options);
+    const std::vector<Action> actions = forward_only(gpipe(static_cast<int>(batches.size())));
+    run_team(threads, [&](const Team& team) { play_schedule(actions, stage, {}, topology.pipeline, team); });
+    double loss = own_loss(stage, topology);
+    topology.model.all_reduce_sum(std::span<double>(&loss, 1));
     return loss;
 }
 

@@ -33,8 +33,10 @@ struct Trainee {
 StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options,
                       const GroupRates& rates, double max_gradient_norm, std::uint64_t step);
 
-/// Forward alone. Returns the sum of the losses over the replica's micro-batches, on every rank of it.
-double evaluate_pass(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options);
+/// Forward alone. Returns the sum of the losses over the replica's micro-batches, on every rank of it; with
+/// options.predict 0, and the scores are in the last stage.
+double evaluate_pass(Stage& stage, const Topology& topology, int threads, const std::vector<MicroBatch>& batches,
+                     const PassOptions& options);
 
 /// Slots a stage needs to play a step of up to `micro_batches`.
 int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches);

@@ -1,0 +1,152 @@
+#include "pretrain/bench.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "model/kernels/gemm.hpp"
+#include "model/random_key.hpp"
+#include "parallel/run_main.hpp"
+#include "pretrain/metrics.hpp"
+#include "pretrain/rank_model.hpp"
+#include "pretrain/training_options.hpp"
+
+namespace ulmpi {
+namespace {
+
+double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+/// Random tokens: a pure function of (step, row of the global batch, position).
+MicroBatch random_batch(std::uint64_t step, std::size_t first_row, std::size_t rows, const ModelConfig& config) {
+    MicroBatch batch;
+    batch.sequences = rows;
+    batch.length = config.context;
+    batch.first_sequence = static_cast<std::uint32_t>(first_row);
+    for (std::size_t row = first_row; row < first_row + rows; ++row)
+        for (std::size_t t = 0; t <= config.context; ++t) {
+            const auto token = static_cast<Token>(random_key(random_key(step, row), t) % config.vocabulary);
+            if (t < config.context) batch.inputs.push_back(token);
+            if (t > 0) batch.targets.push_back(token);
+        }
+    return batch;
+}
+
+/// The largest resident set that this process has had, in MB of 2^20 bytes.
+double peak_megabytes() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+}  // namespace
+
+int bench_step_command(std::span<const std::string> arguments, const Communicator& world) {
+    ShapeOptions shape;
+    LayoutOptions layout_options;
+    TrainingOptions training;
+    std::size_t vocabulary = 8192, accumulate = 1;
+    int steps = 8;
+    OptionTable table("bench step", "Times one training step of a shape on random tokens.");
+    table.example(
+        "--num-layers 6 --hidden-size 512 --num-attention-heads 8 --seq-length 256 --micro-batch-size 8 --vocab-size "
+        "8192");
+    table.group("Bench");
+    table.add("vocab-size", vocabulary, "token ids");
+    table.range("vocab-size", 1, 1 << 28);
+    table.add("steps", steps, "updates timed, after two that are not");
+    table.range("steps", 1, 100000);
+    table.add("micro-batches", accumulate, "micro-batches per update and replica");
+    table.range("micro-batches", 1, 100000);
+    add_shape_options(table, shape);
+    add_layout_options(table, layout_options);
+    if (!together(world, [&] { return table.parse(arguments); })) return 0;
+
+    ModelConfig config = together(world, [&] {
+        ModelConfig resolved = shape.resolved();
+        resolved.vocabulary = vocabulary;
+        check_model(resolved);
+        return resolved;
+    });
+    const Layout layout{
+        together(world,
+                 [&] {
+                     return extents_for(world.size(), layout_options.pipeline_parallel, layout_options.tensor_parallel);
+                 }),
+        pipeline_schedule_from(layout_options.schedule), threads_per_rank(layout_options.threads, world)};
+    together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
+    RankModel model(world, layout, config, {},
+                    {layout_options.micro_batch, config.context, static_cast<int>(accumulate)}, training.adamw);
+    model.store.initialize(training.seed);
+    const std::uint64_t parameters = model.parameters();
+
+    const std::size_t rows = layout_options.micro_batch * accumulate;
+    const std::size_t global_rows = rows * static_cast<std::size_t>(layout.extents.data);
+    const auto tokens = static_cast<double>(global_rows * config.context);
+    const GroupRates rates{std::vector<double>(config.layers + 2, 3e-4), 0};
+    PassOptions options;
+    options.loss_scale = 1 / tokens;
+    Trainee trainee = model.trainee();
+    std::vector<double> seconds;
+    StepResult result;
+    for (int step = 0; step < steps + 2; ++step) {
+        std::vector<MicroBatch> batches;
+        for (std::size_t m = 0; m < accumulate; ++m)
+            batches.push_back(
+                random_batch(static_cast<std::uint64_t>(step),
+                             static_cast<std::size_t>(model.topology.at.data) * rows + m * layout_options.micro_batch,
+                             layout_options.micro_batch, config));
+        world.barrier();
+        const auto begin = std::chrono::steady_clock::now();
+        result = train_step(trainee, batches, options, rates, 1, static_cast<std::uint64_t>(step) + 1);
+        if (step >= 2)
+            seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+    double step_seconds = median(seconds), peak = peak_megabytes();
+    world.all_reduce_max(std::span<double>(&step_seconds, 1));
+    world.all_reduce_max(std::span<double>(&peak, 1));
+    const std::size_t positions = config.position == PositionEmbedding::learned ? config.context * config.hidden : 0;
+    const double flops = 6 * static_cast<double>(parameters - positions) +
+                         12 * static_cast<double>(config.layers * config.hidden * config.context);
+    Record record;
+    record["tokens_per_s"] = number(tokens / step_seconds);
+    record["ms_per_step"] = number(1e3 * step_seconds);
+    record["gflops"] = number(flops * tokens / step_seconds / 1e9);
+    record["params"] = parameters;
+    record["peak_mb"] = number(peak);
+    record["loss"] = number(result.loss);
+    record["blas"] = blas_kernels();
+    record["threads"] = layout.threads;
+    record["ranks"] = world.size();
+    record["layout"] = to_string(layout.extents);
+    if (world.rank() == 0) print_line(record.dump());
+    return 0;
+}
+
+int bench_gemm_command(std::span<const std::string> arguments, const Communicator& world) {
+    int threads = 0;
+    double seconds = 3;
+    OptionTable table("bench gemm",
+                      "Measures products of 2048 x 2048 matrices: the peak that a training step is held against.");
+    table.group("Bench");
+    table.add("threads-per-rank", threads, "0: the cores that the rank may use");
+    table.range("threads-per-rank", 0, 1024);
+    table.add("seconds", seconds, "how long to measure", "s");
+    table.range("seconds", 0.1, 600);
+    if (!together(world, [&] { return table.parse(arguments); })) return 0;
+    threads = threads_per_rank(threads, world);
+    double peak = measure_gemm_peak(threads, seconds);
+    world.all_reduce_sum(std::span<double>(&peak, 1));
+    Record record;
+    record["gflops"] = number(peak);
+    record["blas"] = blas_kernels();
+    record["threads"] = threads;
+    record["ranks"] = world.size();
+    if (world.rank() == 0) print_line(record.dump());
+    return 0;
+}
+
+}  // namespace ulmpi

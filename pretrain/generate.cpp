@@ -1,0 +1,98 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "model/random_key.hpp"
+#include "parallel/run_main.hpp"
+#include "pretrain/commands.hpp"
+#include "pretrain/inference.hpp"
+
+namespace ulmpi {
+namespace {
+
+/// Draws from softmax(logits / temperature) over the `top_k` best (0: all), by a number u in [0, 1). Temperature 0: the
+/// best.
+Token sample(std::span<const float> logits, double temperature, std::size_t top_k, double u) {
+    std::vector<Token> order(logits.size());
+    std::iota(order.begin(), order.end(), Token{0});
+    const std::size_t kept = temperature == 0 ? 1 : top_k == 0 ? order.size() : std::min(top_k, order.size());
+    const auto score = [&](Token t) { return logits[static_cast<std::size_t>(t)]; };
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                      [&](Token a, Token b) { return score(a) != score(b) ? score(a) > score(b) : a < b; });
+    if (kept == 1) return order[0];
+    std::vector<double> cumulative(kept);
+    double sum = 0;
+    for (std::size_t i = 0; i < kept; ++i)
+        cumulative[i] = sum += std::exp(static_cast<double>(score(order[i]) - score(order[0])) / temperature);
+    const auto at = std::upper_bound(cumulative.begin(), cumulative.end(), u * sum);
+    return order[std::min<std::size_t>(static_cast<std::size_t>(at - cumulative.begin()), kept - 1)];
+}
+
+}  // namespace
+
+int generate_command(std::span<const std::string> arguments, const Communicator& world) {
+    std::string model_path, prompt;
+    std::size_t max_tokens = 100, top_k = 50;
+    double temperature = 0.8;
+    std::uint64_t seed = 1;
+    LayoutOptions layout_options;
+    OptionTable table(
+        "generate",
+        "Samples text from a language model. The text is a function of model, prompt and seed, under any layout.");
+    table.example("--model runs/wiki --prompt \"The city of\"");
+    table.group("Text");
+    table.add("model", model_path, "run or checkpoint", "RUN");
+    table.required("model");
+    table.add("prompt", prompt, "text to continue; may be empty", "TEXT");
+    table.add("max-tokens", max_tokens, "how far to go on; ends earlier at an end-of-text", "tokens");
+    table.range("max-tokens", 1, 1e6);
+    table.add("temperature", temperature, "0: always the likeliest token");
+    table.range("temperature", 0, 100);
+    table.add("top-k", top_k, "draw among so many; 0: all");
+    table.add("seed", seed, "of the draws");
+    add_layout_options(table, layout_options);
+    if (!together(world, [&] { return table.parse(arguments); })) return 0;
+
+    const StoredModel stored = open_model(model_path, world);
+    const std::size_t context = stored.config.context;
+    std::vector<Token> tokens = together(world, [&] {
+        check_usage(stored.kind == "language-model",
+                    fmt::format("{} holds no language model; generate needs one of stage 1 or 2", model_path));
+        std::vector<Token> encoded{stored.tokenizer.end_of_text()};
+        const std::vector<Token> words = stored.tokenizer.encode(prompt);
+        encoded.insert(encoded.end(), words.begin(), words.end());
+        check_usage(encoded.size() <= context,
+                    fmt::format("the prompt has {} tokens, more than the model's context of {} can hold after the "
+                                "end-of-text that begins it; shorten it",
+                                words.size(), context));
+        return encoded;
+    });
+    const auto model = load_for_inference(stored, {}, layout_from(layout_options, world), 1, context, world);
+    if (world.rank() == 0) fmt::print("{}", prompt);
+    std::vector<Token> made;
+    for (std::size_t step = 0; step < max_tokens; ++step) {
+        const std::size_t length = std::min(tokens.size(), context);
+        MicroBatch batch;
+        batch.sequences = 1;
+        batch.length = length;
+        batch.inputs.assign(tokens.end() - static_cast<std::ptrdiff_t>(length), tokens.end());
+        batch.lengths = {static_cast<std::int32_t>(length)};
+        const std::vector<float> logits = predict_scores(*model, {batch}, stored.config.vocabulary);
+        const double u = static_cast<double>(random_key(seed, step) >> 11) * 0x1p-53;
+        const Token next = broadcast_value(sample(logits, temperature, top_k, u), world, 0);
+        if (next == stored.tokenizer.end_of_text()) break;
+        tokens.push_back(next);
+        made.push_back(next);
+        if (world.rank() == 0) {
+            fmt::print("{}", stored.tokenizer.decode({&next, 1}));
+            std::fflush(stdout);
+        }
+    }
+    if (world.rank() == 0) print_line("");
+    return 0;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,48 @@
+#include "pretrain/inference.hpp"
+
+#include <fmt/format.h>
+
+#include "checkpoints/run_folder.hpp"
+#include "parallel/run_main.hpp"
+
+namespace ulmpi {
+
+StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world) {
+    const std::filesystem::path path = together(world, [&] { return resolve_checkpoint(run_or_checkpoint); });
+    CheckpointInfo info = read_checkpoint_info(path, world);
+    return together(world, [&] {
+        check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path.string()));
+        return StoredModel{path, info, info.metadata.value("kind", ""), model_config_from(info.metadata["model"]),
+                           Tokenizer::from_json(info.tokenizer_json, path.string())};
+    });
+}
+
+Layout layout_from(const LayoutOptions& options, const Communicator& world) {
+    return {
+        together(world, [&] { return extents_for(world.size(), options.pipeline_parallel, options.tensor_parallel); }),
+        pipeline_schedule_from(options.schedule), threads_per_rank(options.threads, world)};
+}
+
+std::unique_ptr<RankModel> load_for_inference(const StoredModel& stored, const HeadConfig& head, const Layout& layout,
+                                              std::size_t sequences, std::size_t length, const Communicator& world) {
+    together(world, [&] { check_layout(stored.config, layout.extents.pipeline, layout.extents.tensor); });
+    auto model =
+        std::make_unique<RankModel>(world, layout, stored.config, head, PassPlan{sequences, length, 1}, std::nullopt);
+    load_checkpoint(stored.path, model->store, {}, model->topology, {.moments = false});
+    return model;
+}
+
+std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs) {
+    PassOptions options;
+    options.training = false;
+    options.predict = true;
+    evaluate_pass(model.stage, model.topology, model.layout.threads, batches, options);
+    std::size_t sequences = 0;
+    for (const MicroBatch& batch : batches) sequences += batch.sequences;
+    std::vector<float> scores = model.stage.scores();
+    scores.resize(sequences * outputs);
+    model.topology.pipeline.broadcast(std::span<float>(scores), model.topology.extents.pipeline - 1);
+    return scores;
+}
+
+}  // namespace ulmpi

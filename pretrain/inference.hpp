@@ -1,0 +1,34 @@
+#pragma once
+// A trained model, ready to be asked.
+
+#include <memory>
+
+#include "checkpoints/checkpoint.hpp"
+#include "data/tokenizer.hpp"
+#include "pretrain/rank_model.hpp"
+#include "pretrain/training_options.hpp"
+
+namespace ulmpi {
+
+/// What a checkpoint says of its model. Collective; UsageError alike on every rank.
+struct StoredModel {
+    std::filesystem::path path;
+    CheckpointInfo info;
+    std::string kind;  ///< "language-model" or "classifier"
+    ModelConfig config;
+    Tokenizer tokenizer;
+};
+StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world);
+
+/// The layout that options ask for, if it fits the ranks. Collective.
+Layout layout_from(const LayoutOptions& options, const Communicator& world);
+
+/// Weights loaded, nothing for training. Dropout is off. Collective.
+std::unique_ptr<RankModel> load_for_inference(const StoredModel& model, const HeadConfig& head, const Layout& layout,
+                                              std::size_t sequences, std::size_t length, const Communicator& world);
+
+/// Scores of the head for each sequence of the batches, (sequences, outputs), on every rank of the replica. Collective
+/// over the replica.
+std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs);
+
+}  // namespace ulmpi

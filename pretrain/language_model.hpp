@@ -1,0 +1,60 @@
+#pragma once
+// Stages 1 and 2: a language model is trained on token shards.
+
+#include <memory>
+
+#include "data/token_dataset.hpp"
+#include "pretrain/lm_batches.hpp"
+#include "pretrain/trainer.hpp"
+
+namespace ulmpi {
+
+/// What scoring a set gave.
+struct Score {
+    double loss = 0;           ///< sum over all tokens, natural log
+    std::uint64_t tokens = 0;  ///< every token of the set, the tail and the end-of-text tokens included
+    std::uint64_t words = 0, bytes = 0;
+};
+
+/// Every token of the set is predicted once from up to `context` tokens before it, at least context - stride of them
+/// (but at the set's beginning). Collective; the same on every rank.
+Score score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride, std::size_t micro_batch,
+                    bool show_progress);
+
+/// {"kind": kind, "loss":…, "perplexity":…, "word_perplexity":…, "bits_per_byte":…, "tokens":…, "words":…}
+Record score_record(const std::string& kind, const Score& score);
+
+/// Opens shards on every rank: rank 0 checks every byte, the others the seal. Collective; UsageError alike on all.
+TokenDataset open_dataset(const std::string& path, const Communicator& world);
+
+/// Rates of the groups of a language model: the last block learns at the full rate, each group below `factor` times
+/// slower; what is above the blocks (an untied output) at the full rate too.
+std::vector<double> language_model_rates(double rate, std::size_t layers, double factor);
+
+class LanguageModelTask : public TrainingTask {
+public:
+    /// The data sets must outlive this; `valid` may be null.
+    LanguageModelTask(RankModel& model, const TokenDataset& train, const TokenDataset* valid,
+                      const TrainingOptions& training, std::size_t micro_batch, double discriminative_factor);
+    std::uint64_t steps() const override { return rate_.steps; }
+    StepPlan plan(std::uint64_t step) const override;
+    std::vector<Record> evaluate(bool last) override;
+
+private:
+    RankModel& model_;
+    const TokenDataset* valid_;
+    LmBatches batches_;
+    std::size_t global_batch_, micro_batch_;
+    double factor_;
+    RateConfig rate_;
+};
+
+/// `ulmpi pretrain …` and `ulmpi finetune lm …`, which differ in where the model comes from and in the defaults.
+struct LanguageModelStage {
+    std::string command, title;
+    bool continues;  ///< from --init-from
+};
+int train_language_model(const LanguageModelStage& stage, std::span<const std::string> arguments,
+                         const Communicator& world);
+
+}  // namespace ulmpi

@@ -1,0 +1,34 @@
+#pragma once
+// RUN/metrics.jsonl: what a run tells programs, a JSON object a line, kind first.
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace ulmpi {
+
+/// Keys in the order in which they were put.
+using Record = nlohmann::ordered_json;
+
+/// A real number with enough digits to tell two floats apart (%.9g).
+Record number(double value);
+
+/// Appends records; one rank. Lines of steps after `step` are cut when opened: they are about to be run again.
+class MetricsFile {
+public:
+    MetricsFile(const std::filesystem::path& path, std::uint64_t step);
+    ~MetricsFile();
+    MetricsFile(const MetricsFile&) = delete;
+    MetricsFile& operator=(const MetricsFile&) = delete;
+    /// Throws Error when the line cannot be written.
+    void write(const Record& record);
+    /// Until all lines are on the disk.
+    void sync();
+
+private:
+    std::filesystem::path path_;
+    std::FILE* file_ = nullptr;
+};
+
+}  // namespace ulmpi

@@ -1,0 +1,71 @@
+#include "pretrain/rank_model.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "parallel/progress.hpp"
+#include "parallel/run_main.hpp"
+
+namespace ulmpi {
+namespace {
+
+StagePlace place_in(const Topology& topology) {
+    return {topology.at.stage, topology.extents.pipeline, topology.at.slice, topology.extents.tensor};
+}
+
+const ModelConfig& checked(const ModelConfig& config, const Extents& extents) {
+    check_model(config);
+    check_layout(config, extents.pipeline, extents.tensor);
+    return config;
+}
+
+}  // namespace
+
+RankModel::RankModel(const Communicator& world, const Layout& wanted, const ModelConfig& config, const HeadConfig& head,
+                     const PassPlan& plan, const std::optional<AdamwConfig>& adamw)
+    : topology(world, wanted.extents),
+      layout(wanted),
+      stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
+    const bool training = adamw.has_value();
+    const BatchPlan batches{plan.sequences, plan.length,
+                            training ? slots_needed(layout.schedule, stage.place(), plan.micro_batches) : 1,
+                            layout.threads, training};
+    const std::size_t weights = store.size() * sizeof(Real);
+    memory = {weights, training ? weights : 0, training ? 2 * weights : 0,
+              activation_bytes(config, head, stage.place(), batches).total(batches)};
+
+    // What the ranks of a node need together must fit what it has.
+    const Communicator node = world.split_by_node();
+    std::uint64_t together_bytes = memory.total();
+    node.all_reduce_sum(std::span<std::uint64_t>(&together_bytes, 1));
+    together(world, [&] {
+        check_usage(
+            together_bytes <= physical_memory(),
+            fmt::format("this run needs {} on a node that has {} (per rank: weights {}, gradients {}, moments {}, "
+                        "activations {}); use more nodes, a larger --tensor-parallel-size or "
+                        "--pipeline-parallel-size, or a smaller --micro-batch-size",
+                        format_bytes(together_bytes), format_bytes(physical_memory()), format_bytes(memory.parameters),
+                        format_bytes(memory.gradients), format_bytes(memory.moments),
+                        format_bytes(memory.activations)));
+    });
+    store.allocate(training);
+    if (adamw) optimizer.emplace(store, *adamw);
+    stage.prepare(batches);
+}
+
+std::uint64_t RankModel::parameters() const {
+    std::uint64_t count = store.counted_elements();
+    topology.model.all_reduce_sum(std::span<std::uint64_t>(&count, 1));
+    return count;
+}
+
+std::string RankModel::description() const {
+    return fmt::format("{}, {} thread{} per rank, {} parameters ({} on this rank), about {} per rank",
+                       to_string(layout.extents), layout.threads, layout.threads == 1 ? "" : "s",
+                       format_count(static_cast<double>(parameters())),
+                       format_count(static_cast<double>(store.counted_elements())), format_bytes(memory.total()));
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,55 @@
+#pragma once
+// Everything that one rank holds of a model: its place in the grid, its slice of the weights, its stage.
+
+#include <optional>
+
+#include "model/stage.hpp"
+#include "parallel/topology.hpp"
+#include "pretrain/train_step.hpp"
+
+namespace ulmpi {
+
+/// How the ranks carry a model.
+struct Layout {
+    Extents extents;
+    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+    int threads = 1;
+};
+
+/// Largest pass that will be played: sequences and tokens of a micro-batch, micro-batches of a replica's share of a
+/// step.
+struct PassPlan {
+    std::size_t sequences = 1, length = 1;
+    int micro_batches = 1;
+};
+
+/// Bytes that a rank will need: weights, gradients, moments, activations.
+struct MemoryEstimate {
+    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0;
+    std::size_t total() const { return parameters + gradients + moments + activations; }
+};
+
+class RankModel {
+public:
+    /// Collective. Throws UsageError, alike on every rank, when the layout does not fit the model, or when the estimate
+    /// exceeds the node's memory. `adamw`: none when there will be no training. Weights are not initialised yet.
+    RankModel(const Communicator& world, const Layout& layout, const ModelConfig& config, const HeadConfig& head,
+              const PassPlan& plan, const std::optional<AdamwConfig>& adamw);
+    RankModel(const RankModel&) = delete;
+    RankModel& operator=(const RankModel&) = delete;
+
+    Topology topology;
+    Layout layout;
+    ParameterStore store;
+    Stage stage;
+    std::optional<Optimizer> optimizer;
+    MemoryEstimate memory;
+
+    Trainee trainee() { return {stage, store, *optimizer, topology, layout.schedule, layout.threads}; }
+    /// Parameters of the whole model. Collective.
+    std::uint64_t parameters() const;
+    /// "dp2 x pp1 x tp1, 1 thread per rank, 5.2 M parameters (2.6 M here), 120 MB per rank".
+    std::string description() const;
+};
+
+}  // namespace ulmpi

@@ -1,0 +1,63 @@
+#pragma once
+// The loop around train_step: one for all three stages of training.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "pretrain/metrics.hpp"
+#include "pretrain/rank_model.hpp"
+#include "pretrain/training_options.hpp"
+
+namespace ulmpi {
+
+/// One update as a task wants it: this replica's micro-batches, and what the whole global batch weighs.
+struct StepPlan {
+    std::vector<MicroBatch> batches;
+    double weight = 1;         ///< of all targets of the global batch, over all replicas: the loss is divided by it
+    std::uint64_t tokens = 0;  ///< real tokens of the global batch
+    GroupRates rates;
+};
+
+/// What is learned: which batches, at which rates, and how it is judged. Stages differ in this and in nothing else.
+/// Every rank calls every function alike.
+class TrainingTask {
+public:
+    virtual ~TrainingTask() = default;
+    virtual std::uint64_t steps() const = 0;
+    /// Update `step`, counted from 0. A pure function of it.
+    virtual StepPlan plan(std::uint64_t step) const = 0;
+    /// Weights on the loss of each class; empty: 1.
+    virtual std::vector<float> class_weights() const { return {}; }
+    /// Records of an evaluation: after the last update (`last`), or in between. May be empty.
+    virtual std::vector<Record> evaluate(bool last) = 0;
+};
+
+/// How far a run is.
+struct Progress {
+    std::uint64_t step = 0, tokens = 0;
+    double seconds = 0;  ///< of training, over all restarts
+};
+
+/// What a run is besides its task: written into every checkpoint.
+struct RunDescription {
+    std::string title;        ///< "pretrain", for people
+    nlohmann::json metadata;  ///< kind, model, head, options, fingerprints; progress is added
+    std::string tokenizer_json, config_ini;
+};
+
+/// Trains from `progress` (what the checkpoint says that was loaded, or zeros) to the task's end: metrics, progress
+/// line, evaluations, checkpoints, and a table at the end. Collective. Throws Error if the last checkpoint cannot be
+/// saved.
+void run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
+                  const RunDescription& description, Progress progress);
+
+/// Where a run goes on: its own newest checkpoint, one that was named, or nowhere (a fresh start). Collective; throws
+/// UsageError when --resume never meets a run that is there, or a named checkpoint is not.
+std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world);
+
+/// Loads weights, moments and progress.
+Progress resume_from(const std::filesystem::path& checkpoint, RankModel& model);
+
+}  // namespace ulmpi

@@ -1,0 +1,209 @@
+#include "pretrain/training_options.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+namespace ulmpi {
+
+void add_layout_options(OptionTable& table, LayoutOptions& o) {
+    table.group("Layout of the ranks (data-parallel replicas = ranks / (tensor x pipeline))");
+    table.add("tensor-parallel-size", o.tensor_parallel, "slices that each layer is split into", "ranks");
+    table.alias("tp", "tensor-parallel-size");
+    table.range("tensor-parallel-size", 1, 4096);
+    table.add("pipeline-parallel-size", o.pipeline_parallel, "stages that the layers are dealt to", "ranks");
+    table.alias("pp", "pipeline-parallel-size");
+    table.range("pipeline-parallel-size", 1, 4096);
+    table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
+    table.choices("pipeline-schedule", {"gpipe", "1f1b"});
+    table.add("micro-batch-size", o.micro_batch, "sequences that go through the model together: memory grows with it",
+              "sequences");
+    table.range("micro-batch-size", 1, 1 << 20);
+    table.add("threads-per-rank", o.threads, "0: the cores that the rank may use, divided by the ranks that share them",
+              "threads");
+    table.range("threads-per-rank", 0, 1024);
+}
+
+void add_training_options(OptionTable& table, TrainingOptions& o) {
+    table.group("Training");
+    table.add("global-batch-size", o.global_batch, "sequences per update, over all replicas and micro-batches",
+              "sequences");
+    table.range("global-batch-size", 1, 1 << 24);
+    table.add("train-steps", o.steps, "length of the run", "updates");
+    table.range("train-steps", 1, 1e12);
+    table.add("train-tokens", o.tokens, "or: length of the run", "tokens");
+    table.range("train-tokens", 1, 1e15);
+    table.add("epochs", o.epochs, "or: length of the run", "passes over the data");
+    table.range("epochs", 0.001, 1e6);
+    table.add("lr", o.lr, "peak learning rate");
+    table.range("lr", 0, 1000);
+    table.add("min-lr", o.min_lr, "learning rate at the end");
+    table.range("min-lr", 0, 1000);
+    table.add("lr-schedule", o.lr_schedule, "course of the learning rate");
+    table.choices("lr-schedule", {"cosine", "linear", "constant", "inv-sqrt", "wsd", "stlr"});
+    table.add("warmup-steps", o.warmup_steps, "linear rise to the peak at the beginning", "updates");
+    table.range("warmup-steps", 0, 1e12);
+    table.add("weight-decay", o.adamw.weight_decay, "decoupled, of matrices and embeddings");
+    table.range("weight-decay", 0, 100);
+    table.add("adam-beta1", o.adamw.beta1, "decay of the first moment");
+    table.range("adam-beta1", 0, 0.9999999);
+    table.add("adam-beta2", o.adamw.beta2, "decay of the second moment");
+    table.range("adam-beta2", 0, 0.9999999);
+    table.add("adam-eps", o.adamw.eps, "added to the root of the second moment");
+    table.range("adam-eps", 0, 1);
+    table.add("clip-grad", o.clip_grad, "largest global gradient norm; 0: no clipping");
+    table.range("clip-grad", 0, 1e9);
+    table.add("seed", o.seed, "of weights, order of reading and dropout");
+}
+
+void add_run_options(OptionTable& table, RunOptions& o) {
+    table.group("Run");
+    table.add("run", o.run, "folder of this run: checkpoints, metrics.jsonl, config.ini, tokenizer.json", "DIR");
+    table.required("run");
+    table.add("resume", o.resume, "auto: go on from the newest complete checkpoint in DIR; never; or a checkpoint");
+    table.add("save-interval", o.save_interval, "updates between checkpoints, or time: 30m, 2h; 0: at the end alone");
+    table.add("keep-last", o.keep_last, "checkpoints to keep", "checkpoints");
+    table.range("keep-last", 1, 1e9);
+    table.add("eval-interval", o.eval_interval, "updates between evaluations; 0: at the end alone", "updates");
+    table.add("log-interval", o.log_interval, "updates between lines of metrics", "updates");
+    table.range("log-interval", 1, 1e9);
+}
+
+void add_dropout_options(OptionTable& table, ShapeOptions& o) {
+    table.add("dropout", o.dropout, "of embeddings, attention and residuals; each has an option of its own");
+    table.add("embedding-dropout", o.embedding_dropout, "of the sum of token and position embedding");
+    table.add("attention-dropout", o.attention_dropout, "of attention probabilities");
+    table.add("residual-dropout", o.residual_dropout, "of each sublayer's output");
+    for (const char* name : {"dropout", "embedding-dropout", "attention-dropout", "residual-dropout"})
+        table.range(name, 0, 0.999);
+}
+
+void add_shape_options(OptionTable& table, ShapeOptions& o) {
+    table.group("Model");
+    table.add("num-layers", o.model.layers, "Transformer blocks");
+    table.range("num-layers", 1, 10000);
+    table.add("hidden-size", o.model.hidden, "width of the residual stream");
+    table.range("hidden-size", 1, 1 << 20);
+    table.add("num-attention-heads", o.model.heads, "must divide the width");
+    table.range("num-attention-heads", 1, 4095);
+    table.add("ffn-hidden-size", o.model.ffn, "width inside the feed-forward layers; 0: 4 x width (SwiGLU: 8/3 x)");
+    table.range("ffn-hidden-size", 0, 1 << 22);
+    table.add("seq-length", o.model.context, "tokens of context", "tokens");
+    table.range("seq-length", 1, 1 << 22);
+    table.add("layer-preprocess", o.model.preprocess, "before a sublayer: n (normalise) or none");
+    table.add("layer-postprocess", o.model.postprocess,
+              "after it, letters in order: d dropout, a add the residual, n normalise");
+    table.add("normalization", o.normalization, "of what");
+    table.choices("normalization", {"layernorm", "rmsnorm"});
+    table.add("activation", o.activation, "inside the feed-forward layers; gelu is the tanh form");
+    table.choices("activation", {"gelu", "relu", "swiglu"});
+    table.add("position-embedding", o.position, "how positions are told");
+    table.choices("position-embedding", {"learned", "sinusoidal", "rotary", "none"});
+    table.add("tie-embeddings", o.model.tied, "output matrix = token embedding");
+    table.add("linear-bias", o.model.linear_bias, "biases in linear layers");
+    table.add("norm-eps", o.model.norm_eps, "added to the variance");
+    table.range("norm-eps", 1e-20, 1);
+    table.add("zero-residual-init", o.model.zero_residual_init, "last matrix of each sublayer starts at 0");
+    table.add("mask-documents", o.model.mask_documents, "no attention across an end-of-text token");
+    add_dropout_options(table, o);
+}
+
+ModelConfig ShapeOptions::resolved() const {
+    ModelConfig m = model;
+    m.normalization = normalization_from(normalization);
+    m.activation = activation_from(activation);
+    m.position = position_embedding_from(position);
+    m.embedding_dropout = embedding_dropout.value_or(dropout);
+    m.attention_dropout = attention_dropout.value_or(dropout);
+    m.residual_dropout = residual_dropout.value_or(dropout);
+    return m;
+}
+
+void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig& model) {
+    const auto apply = [&](const char* name, const std::optional<double>& own, double& value) {
+        if (table.given(name) && own)
+            value = *own;
+        else if (table.given("dropout"))
+            value = o.dropout;
+    };
+    apply("embedding-dropout", o.embedding_dropout, model.embedding_dropout);
+    apply("attention-dropout", o.attention_dropout, model.attention_dropout);
+    apply("residual-dropout", o.residual_dropout, model.residual_dropout);
+}
+
+SaveInterval save_interval_from(const std::string& text) {
+    double number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, status] = std::from_chars(text.data(), end, number);
+    const std::string unit(rest, end);
+    check_usage(
+        status == std::errc() && std::isfinite(number) && number >= 0 && (unit.empty() || unit == "m" || unit == "h"),
+        fmt::format("--save-interval {} is neither a number of updates (500) nor a time (30m, 2h)", text));
+    if (unit == "m") return {0, number * 60};
+    if (unit == "h") return {0, number * 3600};
+    check_usage(number == std::floor(number) && number < 1e15,
+                fmt::format("--save-interval {} is no number of updates", text));
+    return {static_cast<std::uint64_t>(number), 0};
+}
+
+std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uint64_t length) {
+    const int given = int(o.steps.has_value()) + int(o.tokens.has_value()) + int(o.epochs.has_value());
+    check_usage(given == 1, "give the length of the run by one of --train-steps, --train-tokens, --epochs");
+    const auto batch = static_cast<double>(o.global_batch);
+    double steps = 0;
+    if (o.steps) return *o.steps;
+    if (o.tokens) steps = static_cast<double>(*o.tokens) / (batch * static_cast<double>(length));
+    if (o.epochs) steps = *o.epochs * static_cast<double>(samples) / batch;
+    return static_cast<std::uint64_t>(std::max(1.0, std::ceil(steps - 1e-9)));
+}
+
+int threads_per_rank(int asked, const Communicator& world) {
+    cpu_set_t mask;
+    check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");
+    // Of each core of the node, how many of its ranks may use it.
+    const Communicator node = world.split_by_node();
+    std::vector<std::int32_t> users(CPU_SETSIZE, 0);
+    for (std::size_t core = 0; core < users.size(); ++core) users[core] = CPU_ISSET(core, &mask) ? 1 : 0;
+    const int usable = CPU_COUNT(&mask);
+    node.all_reduce_sum(std::span<std::int32_t>(users));
+    double share = 0;
+    for (std::size_t core = 0; core < users.size(); ++core)
+        if (CPU_ISSET(core, &mask)) share += 1.0 / users[core];
+    const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(share + 1e-9));
+
+    std::array<int, 2> worst{threads > usable ? 1 : 0,
+                             0};  // more threads than cores; more threads on the node than cores
+    std::int32_t all = threads;
+    node.all_reduce_sum(std::span<std::int32_t>(&all, 1));
+    const auto cores = std::count_if(users.begin(), users.end(), [](std::int32_t n) { return n > 0; });
+    worst[1] = all > cores ? 1 : 0;
+    world.all_reduce_max(std::span<int>(worst));
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (world.rank() == 0) {
+        if (worst[0])
+            fmt::print(
+                stderr,
+                "note: {} threads share the {} core(s) that rank 0 is bound to; mpirun --bind-to none (or --map-by "
+                "slot:PE={}) gives it more\n",
+                threads, usable, threads);
+        else if (worst[1])
+            fmt::print(
+                stderr,
+                "note: {} threads run on the {} cores of this node; fewer ranks or --threads-per-rank 1 go faster\n",
+                all, cores);
+        else if (asked == 0 && cores < online)
+            fmt::print(
+                stderr,
+                "note: the ranks of this node are bound to {} of its {} cores; mpirun --bind-to none lets them use "
+                "all\n",
+                cores, online);
+    }
+    return threads;
+}
+
+}  // namespace ulmpi

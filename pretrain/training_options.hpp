@@ -1,0 +1,84 @@
+#pragma once
+// The options that all three stages of training share.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/config.hpp"
+#include "parallel/option_table.hpp"
+#include "parallel/pipeline_schedule.hpp"
+#include "parallel/topology.hpp"
+#include "pretrain/learning_rate.hpp"
+#include "pretrain/optimizer.hpp"
+
+namespace ulmpi {
+
+/// How the ranks are laid out and the batch is cut.
+struct LayoutOptions {
+    int tensor_parallel = 1, pipeline_parallel = 1;
+    std::string schedule = "1f1b";
+    std::size_t micro_batch = 8;  ///< sequences that go through the model together
+    int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
+};
+
+/// How long and how fast to learn.
+struct TrainingOptions {
+    std::size_t global_batch = 16;  ///< sequences per update, over all replicas
+    std::optional<std::uint64_t> steps, tokens;
+    std::optional<double> epochs;
+    double lr = 1e-3, min_lr = 0;
+    std::string lr_schedule = "cosine";
+    std::uint64_t warmup_steps = 0;
+    AdamwConfig adamw;
+    double clip_grad = 1;
+    std::uint64_t seed = 1;
+};
+
+/// Where a run lives, and what it writes when.
+struct RunOptions {
+    std::string run;                    ///< folder
+    std::string resume = "auto";        ///< auto, never, or a checkpoint
+    std::string save_interval = "30m";  ///< steps, or minutes with m, hours with h
+    std::size_t keep_last = 2;
+    std::uint64_t eval_interval = 0;  ///< steps; 0: at the end
+    std::uint64_t log_interval = 10;  ///< steps
+};
+
+/// The shape of the model as text, as options have it.
+struct ShapeOptions {
+    ModelConfig model;  ///< sizes, wiring, dropouts
+    std::string normalization = "layernorm", activation = "gelu", position = "learned";
+    double dropout = 0;  ///< all three, unless given for itself
+    std::optional<double> embedding_dropout, attention_dropout, residual_dropout;
+    /// The three strings and dropouts read into `model`.
+    ModelConfig resolved() const;
+};
+
+void add_layout_options(OptionTable& table, LayoutOptions& options);
+void add_training_options(OptionTable& table, TrainingOptions& options);
+void add_run_options(OptionTable& table, RunOptions& options);
+void add_shape_options(OptionTable& table, ShapeOptions& options);
+/// Dropouts alone, for a model whose shape comes from a checkpoint.
+void add_dropout_options(OptionTable& table, ShapeOptions& options);
+/// Puts the dropouts that were given into a model from a checkpoint.
+void apply_dropouts(const OptionTable& table, const ShapeOptions& options, ModelConfig& model);
+
+/// An interval of steps or of time.
+struct SaveInterval {
+    std::uint64_t steps = 0;
+    double seconds = 0;
+};
+/// "500" steps, "30m", "2h"; 0: only at the end. UsageError naming --save-interval.
+SaveInterval save_interval_from(const std::string& text);
+
+/// Updates of a run over a data set of `samples` sequences of `length` tokens: of --train-steps, --train-tokens or
+/// --epochs, of which one must be given.
+std::uint64_t steps_of(const TrainingOptions& options, std::uint64_t samples, std::uint64_t length);
+
+/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
+/// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
+/// Collective.
+int threads_per_rank(int asked, const Communicator& world);
+
+}  // namespace ulmpi

@@ -168,7 +168,7 @@ void save_labelled_set(const std::filesystem::path& path, const LabelledSet& set
     const std::filesystem::path temporary = temporary_name(path);
     try {
         Hdf5File file = Hdf5File::create(temporary);
-        file.create_extendable("/tokens", token_type(tokenizer.vocabulary_size()), 1 << 15).append<Token>(set.tokens);
+        file.create_extendable("/tokens", token_type(tokenizer.vocabulary_size()), 1 << 13).append<Token>(set.tokens);
         file.create_extendable("/documents", ElementType::u64, 1 << 13)
             .append<std::uint64_t>(std::span(set.starts).first(set.size()));
         file.create_extendable("/labels", ElementType::i32, 1 << 13).append<std::int32_t>(set.labels);

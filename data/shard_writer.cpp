@@ -12,7 +12,7 @@ namespace ulmpi {
 namespace {
 
 // Chunks small enough that reading one window unpacks little more than it needs.
-constexpr std::uint64_t token_chunk = 1 << 15, document_chunk = 1 << 13;
+constexpr std::uint64_t token_chunk = 1 << 13, document_chunk = 1 << 13;
 constexpr std::size_t buffer_limit = std::size_t{1} << 20;
 
 // "runs/wiki/" and "runs/./wiki" -> the absolute name of wiki, so that it can be renamed to.

@@ -28,7 +28,7 @@ function(add_ulmpi_test name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} test_main)
-  set(environment "OMP_NUM_THREADS=2;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1"
+  set(environment "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1"
     "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_hwloc_base_binding_policy=none"
     "OMPI_MCA_btl_base_warn_component_unused=0;ASAN_OPTIONS=detect_leaks=0")
   if(NOT arg_RANKS)

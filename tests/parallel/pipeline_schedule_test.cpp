@@ -1,0 +1,147 @@
+#include "parallel/pipeline_schedule.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace ulmpi {
+namespace {
+
+constexpr int most_stages = 6, most_micro_batches = 14;
+
+/// Every schedule of a stage, for every size of pipeline.
+template <typename F>
+void for_each_schedule(F f) {
+    for (PipelineSchedule schedule : {PipelineSchedule::gpipe, PipelineSchedule::one_forward_one_backward})
+        for (int stages = 1; stages <= most_stages; ++stages)
+            for (int micro_batches = 1; micro_batches <= most_micro_batches; ++micro_batches) {
+                SCOPED_TRACE(testing::Message() << (schedule == PipelineSchedule::gpipe ? "gpipe" : "1f1b") << ", "
+                                                << stages << " stages, " << micro_batches << " micro-batches");
+                f(schedule, stages, micro_batches);
+            }
+}
+
+TEST(PipelineScheduleTest, EveryMicroBatchGoesOnceEachWay) {
+    for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
+        for (int stage = 0; stage < stages; ++stage) {
+            std::set<int> forward, backward;
+            for (const Action& action : training_actions(schedule, stage, stages, micro_batches)) {
+                if (action.pass == Pass::forward) {
+                    EXPECT_TRUE(forward.insert(action.micro_batch).second);
+                } else {
+                    EXPECT_TRUE(forward.contains(action.micro_batch)) << "backward before forward";
+                    EXPECT_TRUE(backward.insert(action.micro_batch).second);
+                }
+            }
+            EXPECT_EQ(forward.size(), static_cast<std::size_t>(micro_batches));
+            EXPECT_EQ(*forward.rbegin(), micro_batches - 1);
+            EXPECT_EQ(backward, forward);
+        }
+    });
+}
+
+TEST(PipelineScheduleTest, InFlightAtMost) {
+    for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
+        for (int stage = 0; stage < stages; ++stage) {
+            const int most = most_in_flight(training_actions(schedule, stage, stages, micro_batches));
+            EXPECT_EQ(most,
+                      schedule == PipelineSchedule::gpipe ? micro_batches : std::min(stages - stage, micro_batches));
+        }
+    });
+}
+
+TEST(PipelineScheduleTest, SlotsNeverCollide) {
+    for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
+        for (int stage = 0; stage < stages; ++stage) {
+            const std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches);
+            const int slots = most_in_flight(actions);
+            std::map<int, int> held;  // slot -> micro-batch
+            for (const Action& action : actions) {
+                const int slot = action.micro_batch % slots;
+                if (action.pass == Pass::forward)
+                    EXPECT_TRUE(held.emplace(slot, action.micro_batch).second) << "slot " << slot << " is taken";
+                else
+                    EXPECT_EQ(held.extract(slot).mapped(), action.micro_batch);
+            }
+            EXPECT_TRUE(held.empty());
+        }
+    });
+}
+
+TEST(PipelineScheduleTest, ForwardOnlyKeepsTheOrder) {
+    const std::vector<Action> actions = forward_only(one_forward_one_backward(1, 3, 5));
+    ASSERT_EQ(actions.size(), 5u);
+    for (int m = 0; m < 5; ++m) EXPECT_EQ(actions[static_cast<std::size_t>(m)], (Action{Pass::forward, m}));
+    EXPECT_EQ(most_in_flight(actions), 1);
+    EXPECT_EQ(most_in_flight({}), 1);
+}
+
+TEST(PipelineScheduleTest, NoMicroBatchesNoActions) {
+    for (int stage = 0; stage < 3; ++stage) {
+        EXPECT_TRUE(training_actions(PipelineSchedule::gpipe, stage, 3, 0).empty());
+        EXPECT_TRUE(training_actions(PipelineSchedule::one_forward_one_backward, stage, 3, 0).empty());
+    }
+}
+
+/// The player without MPI: sends never block, receives wait, a slot's next forward waits until what it sent has been
+/// received (the worst that a send may do). Stages below `trained` play the forwards alone. True when all finish.
+bool completes(PipelineSchedule schedule, int stages, int micro_batches, int trained) {
+    struct Stage {
+        std::vector<Action> actions;
+        std::size_t next = 0;
+        int slots = 1;
+    };
+    std::vector<Stage> stage(static_cast<std::size_t>(stages));
+    for (int s = 0; s < stages; ++s) {
+        std::vector<Action> actions = training_actions(schedule, s, stages, micro_batches);
+        if (s < trained) actions = forward_only(actions);
+        stage[static_cast<std::size_t>(s)] = {actions, 0, most_in_flight(actions)};
+    }
+    using Message = std::tuple<int, Pass, int>;  // from stage, what, micro-batch
+    std::set<Message> sent, received;
+    const auto all_received = [&](int from, int micro_batch) {
+        for (Pass pass : {Pass::forward, Pass::backward})
+            if (sent.contains({from, pass, micro_batch}) && !received.contains({from, pass, micro_batch})) return false;
+        return true;
+    };
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int s = 0; s < stages; ++s) {
+            Stage& here = stage[static_cast<std::size_t>(s)];
+            if (here.next == here.actions.size()) continue;
+            const auto [pass, m] = here.actions[here.next];
+            const bool is_forward = pass == Pass::forward;
+            if (is_forward && m >= here.slots && !all_received(s, m - here.slots)) continue;
+            const int before = is_forward ? s - 1 : s + 1;
+            if (before >= 0 && before < stages) {
+                if (!sent.contains({before, pass, m})) continue;
+                received.insert({before, pass, m});
+            }
+            const int after = is_forward ? s + 1 : s - 1;
+            if (after >= (is_forward ? 0 : trained) && after < stages) sent.insert({s, pass, m});
+            ++here.next;
+            moved = true;
+        }
+    }
+    for (const Stage& s : stage)
+        if (s.next != s.actions.size()) return false;
+    return sent == received;
+}
+
+TEST(PipelineScheduleTest, PlayedWithoutBlockingSendsItCompletes) {
+    for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
+        for (int trained = 0; trained < stages; ++trained)
+            EXPECT_TRUE(completes(schedule, stages, micro_batches, trained)) << trained << " stages frozen";
+    });
+}
+
+TEST(PipelineScheduleTest, Names) {
+    EXPECT_EQ(pipeline_schedule_from("gpipe"), PipelineSchedule::gpipe);
+    EXPECT_EQ(pipeline_schedule_from("1f1b"), PipelineSchedule::one_forward_one_backward);
+    EXPECT_THROW(pipeline_schedule_from("1F1B"), UsageError);
+}
+
+}  // namespace
+}  // namespace ulmpi

@@ -124,18 +124,10 @@ void declare(OptionTable& table, Options& o, const LanguageModelStage& stage) {
     } else {
         add_shape_options(table, o.shape);
     }
-    add_training_options(table, o.training);
+    add_duration_options(table, o.training);
+    add_optimizer_options(table, o.training);
     add_layout_options(table, o.layout);
     add_run_options(table, o.run);
-}
-
-// What a checkpoint knows of its run stands for what was not given now.
-void take_stored_options(OptionTable& table, const CheckpointInfo& info) {
-    if (!info.metadata.contains("options")) return;
-    const nlohmann::json now = table.json();
-    for (const auto& [name, value] : info.metadata["options"].items())
-        if (now.contains(name) && !value.is_null() && name != "run" && name != "resume" && name != "init-from")
-            table.set_default(name, value);
 }
 
 void check_same_tokenizer(const TokenDataset& dataset, const std::string& path, std::uint64_t fingerprint) {
@@ -159,7 +151,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const auto resumed = checkpoint_to_resume(o.run, world);
     if (resumed) {
         const CheckpointInfo info = read_checkpoint_info(*resumed, world);
-        together(world, [&] { take_stored_options(table, info); });
+        together(world, [&] { take_stored_options(table, info.metadata); });
     }
     std::optional<std::filesystem::path> source = resumed;
     if (!source && stage.continues) source = together(world, [&] { return resolve_checkpoint(o.init_from); });

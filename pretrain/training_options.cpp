@@ -29,17 +29,20 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.range("threads-per-rank", 0, 1024);
 }
 
-void add_training_options(OptionTable& table, TrainingOptions& o) {
+void add_duration_options(OptionTable& table, TrainingOptions& o) {
     table.group("Training");
-    table.add("global-batch-size", o.global_batch, "sequences per update, over all replicas and micro-batches",
-              "sequences");
-    table.range("global-batch-size", 1, 1 << 24);
     table.add("train-steps", o.steps, "length of the run", "updates");
     table.range("train-steps", 1, 1e12);
     table.add("train-tokens", o.tokens, "or: length of the run", "tokens");
     table.range("train-tokens", 1, 1e15);
     table.add("epochs", o.epochs, "or: length of the run", "passes over the data");
     table.range("epochs", 0.001, 1e6);
+}
+
+void add_optimizer_options(OptionTable& table, TrainingOptions& o) {
+    table.add("global-batch-size", o.global_batch, "sequences per update, over all replicas and micro-batches",
+              "sequences");
+    table.range("global-batch-size", 1, 1 << 24);
     table.add("lr", o.lr, "peak learning rate");
     table.range("lr", 0, 1000);
     table.add("min-lr", o.min_lr, "learning rate at the end");
@@ -134,6 +137,14 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig
     apply("embedding-dropout", o.embedding_dropout, model.embedding_dropout);
     apply("attention-dropout", o.attention_dropout, model.attention_dropout);
     apply("residual-dropout", o.residual_dropout, model.residual_dropout);
+}
+
+void take_stored_options(OptionTable& table, const nlohmann::json& metadata) {
+    if (!metadata.contains("options")) return;
+    const nlohmann::json now = table.json();
+    for (const auto& [name, value] : metadata["options"].items())
+        if (now.contains(name) && !value.is_null() && name != "run" && name != "resume" && name != "init-from")
+            table.set_default(name, value);
 }
 
 SaveInterval save_interval_from(const std::string& text) {

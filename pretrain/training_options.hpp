@@ -56,13 +56,18 @@ struct ShapeOptions {
 };
 
 void add_layout_options(OptionTable& table, LayoutOptions& options);
-void add_training_options(OptionTable& table, TrainingOptions& options);
+void add_duration_options(OptionTable& table, TrainingOptions& options);   ///< --train-steps, --train-tokens, --epochs
+void add_optimizer_options(OptionTable& table, TrainingOptions& options);  ///< batch, rates, AdamW, seed
 void add_run_options(OptionTable& table, RunOptions& options);
 void add_shape_options(OptionTable& table, ShapeOptions& options);
 /// Dropouts alone, for a model whose shape comes from a checkpoint.
 void add_dropout_options(OptionTable& table, ShapeOptions& options);
 /// Puts the dropouts that were given into a model from a checkpoint.
 void apply_dropouts(const OptionTable& table, const ShapeOptions& options, ModelConfig& model);
+
+/// After parse: what a checkpoint's metadata says of its run's options stands for what was not given now. Names of
+/// folders, and of what a run begins from, are this run's own.
+void take_stored_options(OptionTable& table, const nlohmann::json& metadata);
 
 /// An interval of steps or of time.
 struct SaveInterval {

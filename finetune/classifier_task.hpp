@@ -1,0 +1,63 @@
+#pragma once
+// Stage 3: a classifier is trained on labelled texts.
+
+#include <optional>
+
+#include "data/labelled_set.hpp"
+#include "finetune/classification_report.hpp"
+#include "finetune/unfreezing.hpp"
+#include "pretrain/trainer.hpp"
+
+namespace ulmpi {
+
+/// Records of a set as one micro-batch, padded at the end with `padding` to the longest. `first` is the place of the
+/// first in the global batch.
+MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t> records, std::size_t first,
+                          Token padding);
+
+/// Class probabilities of every record, (set.size(), classes), on every rank. Collective.
+std::vector<float> classify(RankModel& model, const LabelledSet& set, std::size_t classes, std::size_t micro_batch,
+                            Token padding);
+
+/// Factors on the loss: n / (classes * n_c), so that each class weighs alike; a class that does not occur gets 0.
+std::vector<float> balanced_class_weights(const LabelledSet& set);
+
+struct ClassifierOptions {
+    bool gradual_unfreezing = true;
+    double discriminative_factor = 2.6;
+    int epochs = 8;
+    std::vector<float> class_weights;  ///< empty: 1
+    std::size_t micro_batch = 16;
+    Token padding = 0;
+};
+
+class ClassifierTask : public TrainingTask {
+public:
+    /// The sets must outlive this; valid and test may be null.
+    ClassifierTask(RankModel& model, const LabelledSet& train, const LabelledSet* valid, const LabelledSet* test,
+                   const TrainingOptions& training, const ClassifierOptions& options);
+    std::uint64_t steps() const override { return steps_per_epoch_ * static_cast<std::uint64_t>(options_.epochs); }
+    StepPlan plan(std::uint64_t step) const override;
+    std::vector<float> class_weights() const override { return options_.class_weights; }
+    std::vector<Record> evaluate(bool last) override;
+    /// Of the last evaluation of the test set.
+    const std::optional<ClassificationReport>& test_report() const { return test_report_; }
+
+private:
+    GroupRates rates(std::uint64_t step) const;
+    ClassificationReport report(const LabelledSet& set);
+
+    RankModel& model_;
+    const LabelledSet& train_;
+    const LabelledSet *valid_, *test_;
+    const TrainingOptions& training_;
+    ClassifierOptions options_;
+    std::vector<std::uint32_t> lengths_;
+    std::uint64_t steps_per_epoch_;
+    std::vector<Phase> phases_;
+    mutable std::uint64_t epoch_ = ~std::uint64_t{0};  ///< whose batches are below
+    mutable std::vector<std::vector<std::uint32_t>> batches_;
+    std::optional<ClassificationReport> test_report_;
+};
+
+}  // namespace ulmpi

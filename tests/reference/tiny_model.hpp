@@ -1,0 +1,168 @@
+#pragma once
+// Small models and random batches for the tests of stages and training.
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "model/random_key.hpp"
+#include "model/stage.hpp"
+#include "parallel/pipeline_schedule.hpp"
+
+namespace ulmpi::reference {
+
+inline constexpr bool in_double = sizeof(Real) == 8;
+
+/// Sequences [first, first + count) of an endless stream of random tokens; the target of each position is the token
+/// after it. What a sequence holds depends on (seed, its number) alone.
+inline MicroBatch random_batch(const ModelConfig& c, std::uint32_t first, std::size_t count, std::size_t length,
+                               std::uint64_t seed) {
+    MicroBatch b;
+    b.sequences = count;
+    b.length = length;
+    b.first_sequence = first;
+    const auto token = [&](std::size_t sequence, std::size_t t) {
+        return static_cast<Token>(mix(seed ^ mix(1000 * (first + sequence) + t)) % c.vocabulary);
+    };
+    for (std::size_t s = 0; s < count; ++s)
+        for (std::size_t t = 0; t < length; ++t) {
+            b.inputs.push_back(token(s, t));
+            b.targets.push_back(token(s, t + 1));
+        }
+    return b;
+}
+
+/// The same for classifiers: rows of 1 to `length` tokens, padded, and random labels.
+inline MicroBatch random_labelled_batch(const ModelConfig& c, std::uint32_t first, std::size_t count,
+                                        std::size_t length, std::size_t classes, std::uint64_t seed) {
+    MicroBatch b = random_batch(c, first, count, length, seed);
+    b.targets.clear();
+    for (std::size_t s = 0; s < count; ++s) {
+        const std::uint64_t random = mix((seed + 77) ^ mix(first + s));
+        b.lengths.push_back(static_cast<std::int32_t>(1 + random % length));
+        b.labels.push_back(static_cast<std::int32_t>((random >> 32) % classes));
+        for (auto t = static_cast<std::size_t>(b.lengths.back()); t < length; ++t) b.inputs[s * length + t] = 0;
+    }
+    return b;
+}
+
+/// Weights large enough that every gradient is far from zero, norms around 1.
+inline void spread_weights(ParameterStore& store, unsigned seed) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<double> normal;
+    for (const Parameter& p : store.parameters())
+        for (Real& w : store.value_of(p))
+            w = static_cast<Real>((p.init.kind == Init::Kind::one ? 1 : 0) + 0.3 * normal(generator));
+}
+
+/// The whole model on this rank alone.
+class TinyModel {
+public:
+    explicit TinyModel(const ModelConfig& config, const HeadConfig& head = {})
+        : alone_(everybody_.split(everybody_.rank(), 0)), stage(config, head, store, {}, alone_) {
+        store.allocate(true);
+        spread_weights(store, 1);
+    }
+
+    /// One pass over the batches. Returns the sum of their losses; when training, adds to the gradients.
+    double pass(const std::vector<MicroBatch>& batches, const PassOptions& options, int threads = 1) {
+        BatchPlan plan{.sequences = 1, .length = 1, .slots = 1, .threads = threads, .training = options.training};
+        for (const MicroBatch& b : batches) {
+            plan.sequences = std::max(plan.sequences, b.sequences);
+            plan.length = std::max(plan.length, b.length);
+        }
+        stage.prepare(plan);
+        stage.start(batches, options);
+        const std::vector<Action> actions = one_forward_one_backward(0, 1, static_cast<int>(batches.size()));
+        run_team(threads, [&](const Team& team) {
+            play_schedule(options.training ? actions : forward_only(actions), stage, {false, false}, alone_, team);
+        });
+        return stage.loss();
+    }
+
+private:
+    Communicator everybody_ = Communicator::world(), alone_;
+
+public:
+    ParameterStore store;
+    Stage stage;
+};
+
+/// A name and a model: what the tests of stages go through.
+struct NamedConfig {
+    const char* name;
+    ModelConfig config;
+};
+
+/// Every option at least once, sizes that divide nothing.
+inline std::vector<NamedConfig> tiny_configs() {
+    ModelConfig base;
+    base.layers = 2;
+    base.hidden = 12;
+    base.heads = 3;
+    base.ffn = 20;
+    base.context = 9;
+    base.vocabulary = 23;
+    std::vector<NamedConfig> configs{{"pre-LN, GELU, learned, tied", base}};
+    const auto add = [&](const char* name, auto change) {
+        configs.push_back({name, base});
+        change(configs.back().config);
+    };
+    add("post-LN, ReLU, sinusoidal", [](ModelConfig& c) {
+        c.preprocess = "none";
+        c.postprocess = "dan";
+        c.activation = Activation::relu;
+        c.position = PositionEmbedding::sinusoidal;
+        c.residual_dropout = 0.2;
+    });
+    add("none and dna", [](ModelConfig& c) {
+        c.preprocess = "none";
+        c.postprocess = "dna";
+        c.residual_dropout = 0.2;
+    });
+    add("RMSNorm, SwiGLU, rotary, untied, no bias", [](ModelConfig& c) {
+        c.normalization = Normalization::rmsnorm;
+        c.activation = Activation::swiglu;
+        c.position = PositionEmbedding::rotary;
+        c.tied = c.linear_bias = false;
+    });
+    add("RMSNorm behind", [](ModelConfig& c) {
+        c.normalization = Normalization::rmsnorm;
+        c.preprocess = "none";
+        c.postprocess = "dan";
+        c.residual_dropout = 0.1;
+    });
+    add("no positions", [](ModelConfig& c) { c.position = PositionEmbedding::none; });
+    add("dropout everywhere", [](ModelConfig& c) {
+        c.embedding_dropout = 0.1;
+        c.attention_dropout = 0.3;
+        c.residual_dropout = 0.2;
+    });
+    add("masked documents, dropout", [](ModelConfig& c) {
+        c.mask_documents = true;
+        c.end_of_text = 3;
+        c.vocabulary = 11;  // the end of text comes often
+        c.attention_dropout = 0.2;
+    });
+    add("masked documents, rotary", [](ModelConfig& c) {
+        c.mask_documents = true;
+        c.end_of_text = 0;
+        c.vocabulary = 7;
+        c.position = PositionEmbedding::rotary;
+    });
+    for (const char* wiring : {"adn", "and", "nda", "nad", "da", "d", "none"})
+        add(wiring, [&](ModelConfig& c) {
+            c.preprocess = "none";
+            c.postprocess = wiring;
+            c.residual_dropout = 0.2;
+        });
+    add("one head, one layer, SwiGLU of the default width", [](ModelConfig& c) {
+        c.layers = c.heads = 1;
+        c.ffn = 0;
+        c.activation = Activation::swiglu;
+    });
+    return configs;
+}
+
+}  // namespace ulmpi::reference

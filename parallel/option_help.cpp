@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "parallel/option_table.hpp"
 
@@ -49,7 +48,8 @@ std::string OptionTable::help() const {
     usage += " [options]";
     for (const std::string& name : positional_) usage += " " + value_of(find(name));
     std::string text = wrapped(usage, 0, 4) + "\n\n" + wrapped(summary_, 0, 0) + "\n";
-    for (const std::string& example : examples_) text += fmt::format("\n  ulmpi {} {}\n", command_, example);
+    for (const std::string& example : examples_)
+        text += "\n  " + wrapped(fmt::format("ulmpi {} {}", command_, example), 2, 6) + "\n";
 
     const auto entry = [&](const std::string& left, const std::string& right) {
         text += "  " + left;
@@ -67,7 +67,6 @@ std::string OptionTable::help() const {
         std::vector<std::string> facts;
         if (!option.unit.empty()) facts.push_back(option.unit);
         if (option.required) facts.push_back("required");
-        if (std::isfinite(option.least) || std::isfinite(option.most)) facts.push_back(bounds(option));
         const std::vector<std::string> words = option.write();
         const bool shown = !words.empty() && !option.required && !(words.size() == 1 && words[0].empty());
         if (shown) facts.push_back(fmt::format("default {}", fmt::join(words, " ")));

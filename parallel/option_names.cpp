@@ -53,7 +53,9 @@ const std::vector<std::string>& all_options() {
         "dropout",
         "embedding-dropout",
         "attention-dropout",
-        "hidden-dropout",
+        "residual-dropout",
+        "zero-residual-init",
+        "mask-documents",
         // layout
         "tensor-parallel-size",
         "tp",
@@ -87,8 +89,20 @@ const std::vector<std::string>& all_options() {
         "max-length",
         "pooling",
         "class-weights",
-        // bench
+        "head-hidden-size",
+        "head-dropout",
+        "head-dropout2",
+        // generation
+        "max-tokens",
+        "temperature",
+        "top-k",
+        // evaluation
+        "stride",
+        // checkpoints and bench
+        "tensors",
         "steps",
+        "seconds",
+        "micro-batches",
     };
     return names;
 }

@@ -86,7 +86,7 @@ std::string quote_for_file(const std::string& value);
 /// Its inverse. Throws UsageError if the quotes do not close.
 std::string unquote_from_file(const std::string& text);
 
-/// The Levenshtein distance: how many letters to insert, delete or replace.
+/// How many letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 /// The candidate nearest to `name`, or "" if none is near enough to be meant.

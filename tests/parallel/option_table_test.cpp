@@ -280,8 +280,8 @@ TEST_F(OptionTableTest, HelpShowsEveryOptionWithinTheWidth) {
     const std::string help = table.help();
     for (const char* part :
          {"usage: ulmpi finetune lm --data DIR [options] FILE...", "ulmpi finetune lm --data shards --run runs/a",
-          "Training", "--train-steps, --steps N", "[steps; between 1 and 1000000; default",
-          "--normalization layernorm|rmsnorm", "default layernorm", "on|off", "ULMPI_TRAIN_STEPS", "--config FILE"})
+          "Training", "--train-steps, --steps N", "[steps; default 1000]", "--normalization layernorm|rmsnorm",
+          "default layernorm", "on|off", "ULMPI_TRAIN_STEPS", "--config FILE"})
         EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
     std::istringstream lines(help);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
@@ -292,6 +292,8 @@ TEST(EditDistance, KnownWords) {
     EXPECT_EQ(edit_distance("abc", ""), 3u);
     EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
     EXPECT_EQ(edit_distance("flaw", "lawn"), 2u);
+    EXPECT_EQ(edit_distance("ml", "lm"), 1u);
+    EXPECT_EQ(edit_distance("pretrian", "pretrain"), 1u);
     EXPECT_EQ(nearest("pretrian", {"data", "pretrain", "predict"}), "pretrain");
     EXPECT_EQ(nearest("zzzzzz", {"data", "pretrain"}), "");
 }

@@ -1,0 +1,198 @@
+// Whatever the layout, the same training: 20 steps with dropout on 2 and 4 ranks against the same steps on one, which
+// every rank runs again alone. Only the rounding of sums may differ.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "pretrain/train_step.hpp"
+#include "tests/reference/tiny_model.hpp"
+
+namespace ulmpi::reference {
+namespace {
+
+constexpr std::uint64_t seed = 11;
+constexpr double tolerance = in_double ? 1e-10 : 2e-5;
+
+struct Layout {
+    int pipeline = 1, tensor = 1;
+    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+    int threads = 1;
+};
+
+/// What is trained, on what.
+struct Task {
+    ModelConfig config;
+    HeadConfig head = {};
+    std::size_t global_batch = 8, micro_batch = 1;  ///< sequences
+    int first_trained_group = 0;
+    std::size_t steps = 20;
+};
+
+/// Sequences [first, last) of step `step`, in micro-batches.
+std::vector<MicroBatch> micro_batches(const Task& task, std::size_t step, Range sequences) {
+    std::vector<MicroBatch> batches;
+    for (std::size_t first = sequences.first; first < sequences.last; first += task.micro_batch) {
+        const std::size_t count = std::min(task.micro_batch, sequences.last - first);
+        const auto global = static_cast<std::uint32_t>(first);
+        batches.push_back(task.head ? random_labelled_batch(task.config, global, count, task.config.context,
+                                                            task.head->classes, seed + step)
+                                    : random_batch(task.config, global, count, task.config.context, seed + step));
+    }
+    return batches;
+}
+
+std::vector<StepResult> train(const Task& task, const Communicator& world, const Layout& layout) {
+    const Topology topology(world, extents_for(world.size(), layout.pipeline, layout.tensor));
+    const StagePlace place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor};
+    ParameterStore store;
+    Stage stage(task.config, task.head, store, place, topology.tensor);
+    store.allocate(true);
+    store.initialize(seed);
+    Optimizer optimizer(store, AdamwConfig{});
+    const Range mine = even_slice(task.global_batch, static_cast<std::size_t>(topology.extents.data),
+                                  static_cast<std::size_t>(topology.at.data));
+    const auto most_micro_batches = static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch);
+    stage.prepare({task.micro_batch, task.config.context, slots_needed(layout.schedule, place, most_micro_batches),
+                   layout.threads, true});
+    Trainee trainee{stage, store, optimizer, topology, layout.schedule, layout.threads};
+    const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
+    std::vector<StepResult> results;
+    for (std::size_t step = 0; step < task.steps; ++step) {
+        PassOptions options;
+        options.random_key = random_key(seed, step);
+        options.loss_scale = 1.0 / static_cast<double>(targets);
+        options.first_trained_group = task.first_trained_group;
+        const GroupRates rates{std::vector<double>(task.config.layers + 2, 1e-3), task.first_trained_group};
+        results.push_back(
+            train_step(trainee, micro_batches(task, step, mine), options, rates, /*max_gradient_norm=*/1, step + 1));
+    }
+    return results;
+}
+
+void expect_the_same(const char* name, const Task& task, const std::vector<Layout>& layouts) {
+    const Communicator world = Communicator::world(), alone = world.split(world.rank(), 0);
+    const std::vector<StepResult> expected = train(task, alone, {});
+    EXPECT_NE(expected.front().loss, expected.back().loss);
+    for (const Layout& layout : layouts) {
+        const std::string what = fmt::format(
+            "{}: {}, {}, {} threads", name, to_string(extents_for(world.size(), layout.pipeline, layout.tensor)),
+            layout.schedule == PipelineSchedule::gpipe ? "gpipe" : "1f1b", layout.threads);
+        const std::vector<StepResult> results = train(task, world, layout);
+        double loss_error = 0, norm_error = 0;
+        for (std::size_t step = 0; step < task.steps; ++step) {
+            loss_error = std::max(loss_error, std::abs(results[step].loss / expected[step].loss - 1));
+            norm_error = std::max(norm_error, std::abs(results[step].gradient_norm / expected[step].gradient_norm - 1));
+        }
+        EXPECT_LE(loss_error, tolerance) << what;
+        EXPECT_LE(norm_error, tolerance) << what;
+        if (world.rank() == 0)
+            fmt::print("{}: loss within {:.1e}, gradient norm within {:.1e}\n", what, loss_error, norm_error);
+    }
+}
+
+/// Every way to lay out the ranks there are, with both schedules where there is a pipeline.
+std::vector<Layout> all_layouts(int most_pipeline, int most_tensor) {
+    const int ranks = Communicator::world().size();
+    std::vector<Layout> layouts;
+    for (int pipeline = 1; pipeline <= std::min(ranks, most_pipeline); ++pipeline)
+        for (int tensor = 1; tensor <= std::min(ranks, most_tensor); ++tensor) {
+            if (ranks % (pipeline * tensor) != 0) continue;
+            layouts.push_back({pipeline, tensor});
+            if (pipeline > 1) layouts.push_back({pipeline, tensor, PipelineSchedule::gpipe});
+        }
+    return layouts;
+}
+
+Task four_layers() {
+    Task task;
+    task.config.layers = 4;
+    task.config.hidden = 32;
+    task.config.heads = 4;
+    task.config.context = 16;
+    task.config.vocabulary = 96;
+    task.config.embedding_dropout = task.config.attention_dropout = task.config.residual_dropout = 0.1;
+    return task;
+}
+
+TEST(TopologyParityTest, FourLayersWithDropout) { expect_the_same("4 layers", four_layers(), all_layouts(4, 4)); }
+
+TEST(TopologyParityTest, Threads) {
+    std::vector<Layout> layouts{{1, 1}, {2, 1}, {1, 2}};
+    if (Communicator::world().size() == 1) layouts = {{1, 1}};
+    for (Layout& layout : layouts) layout.threads = 2;
+    Task task = four_layers();
+    task.micro_batch = 3;
+    expect_the_same("threads", task, layouts);
+}
+
+// Nothing divides anything: 5 layers, 6 heads, 103 tokens, 6 sequences for 4 replicas in micro-batches of 2.
+TEST(TopologyParityTest, UnevenSizes) {
+    for (bool tied : {true, false}) {
+        Task task = four_layers();
+        task.config.layers = 5;
+        task.config.heads = 6;
+        task.config.hidden = 36;
+        task.config.ffn = 50;
+        task.config.vocabulary = 103;
+        task.config.tied = tied;
+        task.global_batch = 6;
+        task.micro_batch = tied ? 2 : 4;
+        task.steps = 10;
+        expect_the_same(tied ? "uneven, tied" : "uneven, untied", task, all_layouts(4, 4));
+    }
+}
+
+TEST(TopologyParityTest, LessSequencesThanReplicas) {
+    Task task = four_layers();
+    task.global_batch = 3;
+    task.steps = 5;
+    expect_the_same("3 sequences", task, {{1, 1}});
+}
+
+TEST(TopologyParityTest, PostLnMaskedDocumentsAndSwigluRotary) {
+    Task task = four_layers();
+    task.config.preprocess = "none";
+    task.config.postprocess = "dan";
+    task.config.position = PositionEmbedding::sinusoidal;
+    task.config.activation = Activation::relu;
+    task.config.mask_documents = true;
+    task.config.end_of_text = 5;
+    task.config.vocabulary = 30;
+    task.steps = 10;
+    expect_the_same("post-LN, masked documents", task, all_layouts(4, 4));
+    task = four_layers();
+    task.config.normalization = Normalization::rmsnorm;
+    task.config.activation = Activation::swiglu;
+    task.config.position = PositionEmbedding::rotary;
+    task.config.linear_bias = task.config.tied = false;
+    task.steps = 10;
+    expect_the_same("Llama-like", task, all_layouts(4, 4));
+}
+
+// Groups 0 and 1 stay as they are: with pp4 the whole first stage, with pp2 half of it.
+TEST(TopologyParityTest, FrozenGroups) {
+    for (int first : {1, 2, 3, 5}) {
+        Task task = four_layers();
+        task.config.tied = first == 2;
+        task.first_trained_group = first;
+        task.steps = 6;
+        expect_the_same(fmt::format("frozen below {}", first).c_str(), task, all_layouts(4, 4));
+    }
+}
+
+TEST(TopologyParityTest, Classifier) {
+    for (int first : {0, 3, 5}) {
+        Task task = four_layers();
+        task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+        task.global_batch = 6;
+        task.micro_batch = 2;
+        task.first_trained_group = first;
+        task.steps = 10;
+        expect_the_same(fmt::format("classifier, frozen below {}", first).c_str(), task, all_layouts(4, 4));
+    }
+}
+
+}  // namespace
+}  // namespace ulmpi::reference

@@ -88,7 +88,7 @@ private:
         if (!leader_) return;
         const double rate = plan.rates.rate.back();
         bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss,
-                                                format_rate(static_cast<double>(tokens) / seconds, "tokens/s")));
+                                                format_rate(static_cast<double>(tokens) / seconds, "tokens")));
         if (progress_.step % run_.log_interval != 0 && progress_.step != task_.steps()) return;
         Record record;
         record["kind"] = "train";
@@ -150,7 +150,7 @@ private:
         if (!leader_) return;
         fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last loss {:.4f}\n", description_.title, progress_.step,
                    format_count(static_cast<double>(progress_.tokens)), format_duration(seconds),
-                   format_rate(seconds > 0 ? static_cast<double>(tokens) / seconds : 0, "tokens/s"), last_loss_);
+                   format_rate(seconds > 0 ? static_cast<double>(tokens) / seconds : 0, "tokens"), last_loss_);
         for (const Record& record : last_evaluation_) {
             if (record.value("step", std::uint64_t{0}) != progress_.step) continue;
             std::string line = "  " + record["kind"].get<std::string>() + ":";

@@ -1,0 +1,84 @@
+#include "pretrain/optimizer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace ulmpi {
+namespace {
+
+constexpr AdamwConfig config{.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6, .weight_decay = 0.1};
+
+/// Two tensors a group: a matrix, which decays, and a bias, which does not.
+void fill(ParameterStore& store, int groups) {
+    for (int group = 0; group < groups; ++group)
+        for (bool matrix : {true, false})
+            store.declare({.name = (matrix ? "matrix" : "bias") + std::to_string(group),
+                           .global = matrix ? Shape{5, 7} : Shape{11},
+                           .local = {},
+                           .slicing = {},
+                           .init = Init::normal(1),
+                           .group = group});
+    store.allocate(true);
+    store.initialize(3);
+}
+
+double gradient_at(std::size_t step, std::size_t index) {
+    return std::sin(static_cast<double>(7 * step + index)) + 0.1;
+}
+
+/// AdamW as it is published, one weight at a time.
+struct Adam {
+    double weight, first = 0, second = 0;
+    int updates = 0;
+    void step(double gradient, double rate, double decay) {
+        ++updates;
+        first = config.beta1 * first + (1 - config.beta1) * gradient;
+        second = config.beta2 * second + (1 - config.beta2) * gradient * gradient;
+        const double m = first / (1 - std::pow(config.beta1, updates));
+        const double v = second / (1 - std::pow(config.beta2, updates));
+        weight -= rate * decay * weight;
+        weight -= rate * m / (std::sqrt(v) + config.eps);
+    }
+};
+
+// Group 0 stays frozen, group 1 joins at step 3 and starts its bias correction there; each has its rate.
+TEST(OptimizerTest, MatchesThePublishedUpdate) {
+    for (int threads : {1, 2, 3}) {
+        ParameterStore store;
+        fill(store, 3);
+        Optimizer optimizer(store, config);
+        const std::vector<Real> before(store.values().begin(), store.values().end());
+        std::vector<Adam> expected;
+        for (Real w : before) expected.push_back({.weight = static_cast<double>(w)});
+        for (std::size_t step = 0; step < 6; ++step) {
+            const GroupRates rates{{0.5, 0.02, 0.01}, step < 3 ? 2 : 1};
+            for (const Parameter& p : store.parameters()) {
+                if (p.group < rates.first_trained) continue;
+                for (std::size_t i = 0; i < p.size(); ++i) {
+                    store.gradient_of(p)[i] = static_cast<Real>(2 * gradient_at(step, p.offset + i));
+                    expected[p.offset + i].step(gradient_at(step, p.offset + i),
+                                                rates.rate[static_cast<std::size_t>(p.group)],
+                                                p.decays() ? config.weight_decay : 0);
+                }
+            }
+            run_team(threads, [&](const Team& team) { optimizer.step(store, rates, 0.5, team); });
+            for (Real g : store.gradients()) ASSERT_EQ(g, 0);
+        }
+        for (const Parameter& p : store.parameters())
+            for (std::size_t i = p.offset; i < p.offset + p.size(); ++i) {
+                if (p.group == 0) {
+                    EXPECT_EQ(store.values()[i], before[i]) << "a frozen weight moved";
+                    EXPECT_EQ(optimizer.first_moments()[i], 0);
+                    EXPECT_EQ(optimizer.second_moments()[i], 0);
+                } else {
+                    EXPECT_NEAR(static_cast<double>(store.values()[i]), expected[i].weight,
+                                sizeof(Real) == 8 ? 1e-14 : 2e-6);
+                }
+            }
+        EXPECT_EQ(optimizer.updates_by_group(), (std::vector<std::uint64_t>{0, 3, 6}));
+    }
+}
+
+}  // namespace
+}  // namespace ulmpi

@@ -1,11 +1,12 @@
-// Saving: rank 0 lays the file out and closes it, all ranks write whole tensors at their offsets, rank 0 fills in the
-// checksums, seals and publishes. Between these steps the ranks agree that nothing has failed.
+// Saving: rank 0 outlines the file in memory, all ranks write whole tensors at their offsets, rank 0 writes what lies
+// between them, seals and publishes. Between these steps the ranks agree that nothing has failed.
 
 #include <algorithm>
 #include <array>
 
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/format.hpp"
+#include "checkpoints/outline.hpp"
 #include "checkpoints/placement.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/file_descriptor.hpp"
@@ -25,26 +26,6 @@ std::string text_from_first(std::string text, const Communicator& ranks) {
     text.resize(broadcast_value<std::uint64_t>(text.size(), ranks, 0));
     ranks.broadcast(std::span<char>(text), 0);
     return text;
-}
-
-// Makes the file with every dataset allocated but not written. Returns where each job's bytes go.
-std::vector<std::uint64_t> lay_out(const std::filesystem::path& path, const nlohmann::json& metadata,
-                                   const std::string& tokenizer_json, const std::vector<TensorPlacement>& tensors,
-                                   const std::vector<WriteJob>& jobs) {
-    Hdf5File file = Hdf5File::create(path);
-    file.set_attribute("/", "format_version", checkpoint_format);
-    file.set_attribute("/", "code_version", ULMPI_VERSION);
-    file.write_text(metadata_dataset, metadata.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    file.write_text(tokenizer_dataset, tokenizer_json);
-    std::vector<std::uint64_t> offsets;
-    for (const WriteJob& job : jobs) {
-        const TensorPlacement& tensor = tensors[job.tensor];
-        const std::string name = dataset_name(job.part, tensor.name);
-        offsets.push_back(file.create_contiguous(name, ElementType::f32, dims_of(tensor.shape)).byte_offset());
-        file.set_attribute(name, crc_attribute, std::uint64_t{0});  // takes its room in front of the data
-    }
-    file.close();
-    return offsets;
 }
 
 // Gathers and writes the tensors of one rank.
@@ -129,30 +110,6 @@ private:
     std::vector<float> whole_, piece_;
 };
 
-// Checksum of everything behind the seal: the tensors' own, joined with that of what lies between them.
-std::uint32_t crc32_of_content(const std::filesystem::path& path, const std::vector<TensorPlacement>& tensors,
-                               const std::vector<WriteJob>& jobs, const std::vector<std::uint64_t>& offsets,
-                               const std::vector<std::uint32_t>& crc32s) {
-    std::vector<std::size_t> order(jobs.size());
-    for (std::size_t j = 0; j < order.size(); ++j) order[j] = j;
-    std::ranges::sort(order, {}, [&](std::size_t j) { return offsets[j]; });
-    std::uint64_t position = seal_size;
-    std::uint32_t crc = 0;
-    const auto join_gap = [&](std::uint64_t end) {
-        check(position <= end, quoted(path) + ": two datasets overlap");
-        if (position < end) crc = crc32_joined(crc, crc32_of_file(path, position, end), end - position);
-        position = end;
-    };
-    for (std::size_t j : order) {
-        const std::uint64_t bytes = tensors[jobs[j].tensor].shape.size() * sizeof(float);
-        join_gap(offsets[j]);
-        crc = crc32_joined(crc, crc32s[j], bytes);
-        position += bytes;
-    }
-    join_gap(std::filesystem::file_size(path));
-    return crc;
-}
-
 }  // namespace
 
 std::optional<std::string> save_checkpoint(const std::filesystem::path& file, const nlohmann::json& metadata,
@@ -169,31 +126,30 @@ std::optional<std::string> save_checkpoint(const std::filesystem::path& file, co
 
     std::vector<std::uint64_t> offsets(jobs.size());
     std::vector<std::uint32_t> crc32s(jobs.size(), 0);
+    std::optional<CheckpointOutline> outline;
+    std::optional<TensorWriter> writer;
     try {
         agree(all, problem_of([&] {
-                  if (first_rank) offsets = lay_out(temporary, metadata, tokenizer_json, tensors, jobs);
+                  if (!first_rank) return;
+                  outline.emplace(metadata, tokenizer_json, tensors, jobs);
+                  std::ranges::transform(outline->tensors(), offsets.begin(), &OutlinedTensor::offset);
+                  const FileDescriptor made(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+                  check(made.is_open(), "cannot create " + quoted(temporary) + ": " + system_reason());
               }));
         all.broadcast(std::span<std::uint64_t>(offsets), 0);
-
-        std::optional<TensorWriter> writer;
         agree(all, problem_of([&] { writer.emplace(temporary, tensors, jobs, store, buffers, topology); }));
         agree(all, writer->run(offsets, crc32s));
         all.all_reduce_sum(std::span<std::uint32_t>(crc32s));  // each is known to one rank, 0 on the others
-
         agree(all, problem_of([&] {
                   if (!first_rank) return;
-                  Hdf5File made = Hdf5File::open_to_change(temporary);
-                  for (std::size_t j = 0; j < jobs.size(); ++j)
-                      made.set_attribute(dataset_name(jobs[j].part, tensors[jobs[j].tensor].name), crc_attribute,
-                                         std::uint64_t{crc32s[j]});
-                  made.close();
-                  seal_file(temporary, checkpoint_kind, crc32_of_content(temporary, tensors, jobs, offsets, crc32s));
+                  seal_file(temporary, checkpoint_kind, outline->complete(temporary, crc32s));
                   publish(temporary, file);
               }));
         return std::nullopt;
     } catch (const UsageError& failure) {  // agreed on above, hence caught by every rank
         std::error_code ignored;
         if (first_rank) std::filesystem::remove(temporary, ignored);
+        all.barrier();
         return "cannot save the checkpoint " + quoted(file) + ": " + failure.what();
     }
 }

@@ -1,0 +1,180 @@
+// Saved under one layout, loaded under any other. Oracle: every element is a function of its tensor's name and its
+// index in the whole tensor; and the file has the same bytes whatever layout wrote it.
+
+#include <gtest/gtest.h>
+
+#include "data/file_seal.hpp"
+#include "tests/checkpoints/sample_model.hpp"
+
+namespace ulmpi {
+namespace {
+
+const nlohmann::json metadata{{"progress", {{"step", 3}, {"samples", 24}}}, {"note", "caf\u00e9"}};
+const std::string tokenizer = R"({"model": {"vocab": {"a": 0}}})";
+
+// Runs `body(topology)` under every grid of 1, 2 and 4 ranks that fits into the world; ranks beyond wait.
+template <class Body>
+void under_every_grid(const Communicator& world, Body body) {
+    for (int ranks : {1, 2, 4}) {
+        if (ranks > world.size()) break;
+        const Communicator part = world.split(world.rank() < ranks ? 0 : 1, world.rank());
+        for (Extents grid : grids_of(ranks)) {
+            if (world.rank() < ranks) {
+                const Topology topology(part, grid);
+                body(topology);
+            }
+            world.barrier();
+        }
+    }
+}
+
+class Layouts : public testing::TestWithParam<bool> {};
+
+TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const ModelConfig config = sample_config(GetParam());
+    std::string first_file;
+    under_every_grid(world, [&](const Topology& writing) {
+        SampleModel written(writing, config);
+        written.fill();
+        const auto file = folder / (to_string(writing.extents) + ".h5");
+        EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, written.store, written.moments(), writing), std::nullopt);
+        EXPECT_EQ(written.differences(), 0U);
+        const std::string content = read_whole(file);
+        EXPECT_GT(content.size(), std::size_t{1000});
+        if (writing.all.rank() == 0) {
+            if (first_file.empty()) first_file = content;
+            EXPECT_EQ(content, first_file) << to_string(writing.extents);
+        }
+    });
+    under_every_grid(world, [&](const Topology& reading) {
+        SampleModel read(reading, config);
+        for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+            read.clear();
+            load_checkpoint(entry.path(), read.store, read.moments(), reading);
+            EXPECT_EQ(read.differences(), 0U) << to_string(reading.extents) << " of " << entry.path();
+        }
+    });
+}
+
+INSTANTIATE_TEST_SUITE_P(Tied, Layouts, testing::Bool());
+
+TEST(Checkpoint, InfoIsWhatWasSaved) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const Topology topology(world, {world.size(), 1, 1});
+    SampleModel model(topology, sample_config(true));
+    model.fill();
+    const auto file = folder / "a.h5", weights_only = folder / "b.h5";
+    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, model.store, model.moments(), topology), std::nullopt);
+    EXPECT_EQ(save_checkpoint(weights_only, metadata, "", model.store, {}, topology), std::nullopt);
+    for (const CheckpointInfo& info : {read_checkpoint_info(file), read_checkpoint_info(file, world)}) {
+        EXPECT_EQ(info.metadata, metadata);
+        EXPECT_EQ(info.tokenizer_json, tokenizer);
+        EXPECT_EQ(info.code_version, ULMPI_VERSION);
+        EXPECT_EQ(info.format_version, 1U);
+        EXPECT_TRUE(info.has_moments);
+        EXPECT_EQ(info.bytes, std::filesystem::file_size(file));
+        EXPECT_EQ(info.parameters(), model.store.counted_elements());
+        EXPECT_EQ(info.tensors.size(), model.store.parameters().size());
+        const auto qkv = std::ranges::find(info.tensors, "block.1.attention.qkv.weight", &TensorInfo::name);
+        EXPECT_TRUE(qkv != info.tensors.end() && qkv->shape == (Dims{36, 12}));
+    }
+    EXPECT_FALSE(read_checkpoint_info(weights_only).has_moments);
+    EXPECT_NO_THROW(verify_checkpoint(file));
+    EXPECT_NO_THROW(verify_checkpoint(weights_only));
+}
+
+TEST(Checkpoint, WeightsAloneAndAnotherHead) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const int slices = world.size();
+    const Topology topology(world, {1, 1, slices});
+    const auto file = folder / "lm.h5";
+    SampleModel lm(topology, sample_config(false));
+    lm.fill();
+    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, lm.store, lm.moments(), topology), std::nullopt);
+
+    SampleModel same(topology, sample_config(false));
+    load_checkpoint(file, same.store, same.moments(), topology, {.moments = false});
+    EXPECT_EQ(same.differences(1, false), 0U);
+    EXPECT_TRUE(std::ranges::all_of(same.first, [](float x) { return x == 0; }));
+
+    SampleModel classifier(topology, sample_config(false), ClassifierConfig{.classes = 3});
+    classifier.fill(2);
+    load_checkpoint(file, classifier.store, {}, topology, {.moments = false, .may_be_new = [](const std::string& n) {
+                                                               return n.starts_with("classifier.");
+                                                           }});
+    std::size_t fresh = 0, taken = 0;
+    for (const Parameter& p : classifier.store.parameters()) {
+        const bool is_new = p.name.starts_with("classifier.");
+        (is_new ? fresh : taken) += p.size();
+    }
+    EXPECT_GT(fresh, std::size_t{0});
+    const std::size_t unlike_lm = classifier.differences(1, false), unlike_before = classifier.differences(2, false);
+    EXPECT_EQ(unlike_lm, fresh);
+    EXPECT_GT(unlike_before, taken / 2);
+    EXPECT_LE(unlike_before, taken);
+}
+
+// Every refusal is a UsageError, the same on every rank, and names what is wrong.
+TEST(Checkpoint, RefusesWhatDoesNotFit) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const Topology topology(world, {1, 1, world.size()});
+    const auto file = folder / "a.h5", weights_only = folder / "b.h5", newer = folder / "newer.h5";
+    SampleModel model(topology, sample_config(true));
+    model.fill();
+    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, model.store, model.moments(), topology), std::nullopt);
+    EXPECT_EQ(save_checkpoint(weights_only, metadata, tokenizer, model.store, {}, topology), std::nullopt);
+    const auto refusal = [&](const std::filesystem::path& path, SampleModel& into, const LoadPolicy& policy = {}) {
+        const std::string message =
+            message_of<UsageError>([&] { load_checkpoint(path, into.store, into.moments(), topology, policy); });
+        std::string of_first = message;
+        of_first.resize(broadcast_value<std::uint64_t>(message.size(), world, 0));
+        world.broadcast(std::span<char>(of_first), 0);
+        EXPECT_EQ(message, of_first);
+        return message;
+    };
+    const auto has = [](const std::string& message, const std::string& words) {
+        EXPECT_NE(message.find(words), std::string::npos) << message;
+    };
+
+    has(refusal(weights_only, model), "moments");
+    has(refusal(folder / "none.h5", model), "No such file");
+    ModelConfig config = sample_config(true);
+    config.layers = 4;
+    SampleModel deeper(topology, config);
+    has(refusal(file, deeper), "has no tensor block.3.");
+    config.layers = 2;
+    SampleModel shallower(topology, config);
+    has(refusal(file, shallower), "has a tensor block.2.");
+    config = sample_config(true);
+    config.vocabulary = 50;
+    SampleModel wider(topology, config);
+    has(refusal(file, wider), "token_embedding in shape [37, 12], this model needs [50, 12]");
+
+    if (world.rank() == 0) {
+        write_whole(newer, read_whole(file));
+        Hdf5File made = Hdf5File::open_to_change(newer);
+        made.set_attribute("/", "format_version", std::uint64_t{2});
+        made.set_attribute("/", "code_version", "9.9");
+        made.close();
+        seal_file(newer, checkpoint_kind);
+        write_whole(folder / "text.h5", "not a checkpoint");
+        std::string damaged = read_whole(file);
+        damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 4);
+        write_whole(folder / "damaged.h5", damaged);
+        write_whole(folder / "cut.h5", damaged.substr(0, damaged.size() / 2));
+    }
+    world.barrier();
+    has(refusal(newer, model), "format 2, made by a newer program (9.9)");
+    has(refusal(folder / "text.h5", model), "not a file of this program");
+    has(refusal(folder / "damaged.h5", model), "damaged");
+    has(refusal(folder / "cut.h5", model), "truncated");
+    has(refusal(folder.path(), model), "is a folder");
+}
+
+}  // namespace
+}  // namespace ulmpi

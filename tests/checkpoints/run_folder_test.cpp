@@ -1,0 +1,116 @@
+#include "checkpoints/run_folder.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+
+#include "data/file_seal.hpp"
+#include "parallel/error.hpp"
+#include "tests/data/temporary_folder.hpp"
+
+namespace ulmpi {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RunFolderTest : public testing::Test {
+protected:
+    RunFolderTest() { run_.create(); }
+    // A sealed file stands for a checkpoint: nothing here looks behind the seal.
+    fs::path make(std::uint64_t step) {
+        const fs::path path = run_.checkpoint_path(step);
+        write_whole(path, std::string(2000, 'x'));
+        seal_file(path, checkpoint_kind);
+        return path;
+    }
+    fs::path touch(const std::string& name) {
+        const fs::path path = run_.checkpoint_folder() / name;
+        write_whole(path, "x");
+        return path;
+    }
+
+    TemporaryFolder folder_;
+    RunFolder run_{folder_ / "run"};
+};
+
+TEST_F(RunFolderTest, NamesAndOrder) {
+    EXPECT_EQ(run_.checkpoint_path(1000), folder_ / "run/checkpoints/step-00001000.h5");
+    EXPECT_EQ(run_.newest(), std::nullopt);
+    make(2'000'000'000);
+    make(5);
+    make(99'999'999);
+    touch("step-.h5");
+    touch("step-12x.h5");
+    touch("step-00000077.h5.bak");
+    touch(".step-00000078.h5.tmp-node-1");
+    fs::create_directory(run_.checkpoint_path(3'000'000'000));
+    const std::vector<fs::path> expected{run_.checkpoint_path(5), run_.checkpoint_path(99'999'999),
+                                         run_.checkpoint_path(2'000'000'000)};
+    EXPECT_EQ(run_.checkpoints(), expected);
+    EXPECT_EQ(run_.newest(), expected.back());
+}
+
+TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
+    const fs::path good = make(1), damaged = make(2), cut = make(3), empty = make(4);
+    std::string content = read_whole(damaged);
+    content[1000] = 'y';
+    write_whole(damaged, content);
+    fs::resize_file(cut, 1500);
+    fs::resize_file(empty, 0);
+    std::vector<std::string> passed_over;
+    EXPECT_EQ(run_.newest(), empty);
+    EXPECT_EQ(run_.newest_verified(passed_over), good);
+    ASSERT_EQ(passed_over.size(), 3U);
+    EXPECT_NE(passed_over[0].find("step-00000004.h5' is empty"), std::string::npos) << passed_over[0];
+    EXPECT_NE(passed_over[1].find("step-00000003.h5' is truncated"), std::string::npos) << passed_over[1];
+    EXPECT_NE(passed_over[2].find("step-00000002.h5' is damaged"), std::string::npos) << passed_over[2];
+}
+
+TEST_F(RunFolderTest, PruneKeepsTheNewest) {
+    for (std::uint64_t step : {10U, 20U, 30U, 100U}) make(step);
+    run_.prune(0);
+    run_.prune(9);
+    EXPECT_EQ(run_.checkpoints().size(), 4U);
+    run_.prune(2);
+    EXPECT_EQ(run_.checkpoints(), (std::vector<fs::path>{run_.checkpoint_path(30), run_.checkpoint_path(100)}));
+}
+
+TEST_F(RunFolderTest, TemporariesOfTheDeadOnly) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    std::string mine = temporary_checkpoint_name(run_.checkpoint_path(1)).filename().string();
+    const std::string living = mine;
+    mine.resize(mine.rfind('-') + 1);
+    const fs::path dead = touch(mine + std::to_string(child)), alive = touch(living),
+                   elsewhere = touch(".step-00000001.h5.tmp-another-host-77"),
+                   forgotten = touch(".step-00000002.h5.tmp-another-host-78"), stranger = touch("notes.txt"),
+                   nameless = touch(".step-00000002.h5.tmp-");
+    const fs::path complete = make(1);
+    fs::last_write_time(forgotten, fs::file_time_type::clock::now() - std::chrono::hours(25));
+    EXPECT_EQ(run_.remove_stale_temporaries(), 2U);
+    EXPECT_FALSE(fs::exists(dead) || fs::exists(forgotten));
+    for (const fs::path& kept : {alive, elsewhere, stranger, nameless, complete}) EXPECT_TRUE(fs::exists(kept)) << kept;
+}
+
+TEST_F(RunFolderTest, ResolvesWhatTheUserMeans) {
+    const std::string nothing = message_of<UsageError>([&] { resolve_checkpoint(run_.root()); });
+    EXPECT_NE(nothing.find("run/checkpoints/step-*.h5"), std::string::npos) << nothing;
+    EXPECT_NE(message_of<UsageError>([&] { resolve_checkpoint(folder_ / "none"); }).find("there is no"),
+              std::string::npos);
+    make(1);
+    const fs::path newest = make(2);
+    EXPECT_EQ(resolve_checkpoint(run_.root()), newest);
+    EXPECT_EQ(resolve_checkpoint(run_.checkpoint_folder()), newest);
+    EXPECT_EQ(resolve_checkpoint(run_.checkpoint_path(1)), run_.checkpoint_path(1));
+    EXPECT_EQ(resolve_checkpoints(run_.root()).size(), 2U);
+    write_whole(folder_ / "file", "x");
+    EXPECT_NE(message_of<UsageError>([&] { RunFolder(folder_ / "file").create(); }).find("cannot make the folder"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace ulmpi

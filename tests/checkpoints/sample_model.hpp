@@ -1,0 +1,128 @@
+#pragma once
+// A small model under a layout, with weights and moments that are functions of name and index alone.
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoints/checkpoint.hpp"
+#include "model/kernels/philox.hpp"
+#include "model/random_key.hpp"
+#include "model/stage.hpp"
+#include "parallel/run_main.hpp"
+#include "tests/data/temporary_folder.hpp"
+
+namespace ulmpi {
+
+inline ModelConfig sample_config(bool tied) {
+    ModelConfig config;
+    config.layers = 3;
+    config.hidden = 12;
+    config.heads = 4;
+    config.context = 7;
+    config.vocabulary = 37;  // no slicing divides it evenly
+    config.tied = tied;
+    return config;
+}
+
+/// A folder that every rank of the world sees, removed at the end. Collective.
+class SharedFolder {
+public:
+    explicit SharedFolder(const Communicator& world) : world_(world) {
+        if (world.rank() == 0) folder_.emplace();
+        std::string path = folder_ ? folder_->path().string() : std::string();
+        path.resize(broadcast_value<std::uint64_t>(path.size(), world, 0));
+        world.broadcast(std::span<char>(path), 0);
+        path_ = path;
+    }
+    SharedFolder(const SharedFolder&) = delete;
+    SharedFolder& operator=(const SharedFolder&) = delete;
+    ~SharedFolder() { world_.barrier(); }
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+private:
+    const Communicator& world_;
+    std::optional<TemporaryFolder> folder_;
+    std::filesystem::path path_;
+};
+
+inline StagePlace place_of(const Topology& topology) {
+    return {topology.at.stage, topology.extents.pipeline, topology.at.slice, topology.extents.tensor};
+}
+
+struct SampleModel {
+    SampleModel(const Topology& topology, const ModelConfig& config, const HeadConfig& head = std::nullopt)
+        : stage(config, head, store, place_of(topology), topology.tensor) {
+        store.allocate(false);
+        first.assign(store.size(), 0);
+        second.assign(store.size(), 0);
+    }
+
+    /// Every weight and moment becomes noise of its tensor's name and its index in the whole tensor.
+    void fill(std::uint64_t seed = 1) {
+        for_each([&](Parameter& p, std::span<float> out, std::uint64_t which) {
+            std::vector<float> whole(p.global.size());
+            normal_fill(whole.data(), random_key(seed + which, p.name), 0, whole.size(), 1.0F);
+            take(p, whole, out);
+        });
+    }
+
+    /// Elements that differ from what fill() makes.
+    std::size_t differences(std::uint64_t seed = 1, bool with_moments = true) {
+        std::size_t count = 0;
+        for_each([&](Parameter& p, std::span<float> out, std::uint64_t which) {
+            if (which > 0 && !with_moments) return;
+            std::vector<float> whole(p.global.size()), expected(p.size());
+            normal_fill(whole.data(), random_key(seed + which, p.name), 0, whole.size(), 1.0F);
+            take(p, whole, expected);
+            for (std::size_t i = 0; i < out.size(); ++i) count += out[i] == expected[i] ? 0U : 1U;
+        });
+        return count;
+    }
+
+    void clear() {
+        std::ranges::fill(store.values(), 0.0F);
+        std::ranges::fill(first, 0.0F);
+        std::ranges::fill(second, 0.0F);
+    }
+    Moments moments() { return {first, second}; }
+
+    ParameterStore store;
+    Stage stage;
+    std::vector<float> first, second;
+
+private:
+    template <class Body>
+    void for_each(Body body) {
+        for (Parameter p : store.parameters()) {
+            body(p, store.value_of(p), 0);
+            body(p, std::span(first).subspan(p.offset, p.size()), 100);
+            body(p, std::span(second).subspan(p.offset, p.size()), 200);
+        }
+    }
+    /// The slice of a matrix or vector, element by element.
+    static void take(const Parameter& p, const std::vector<float>& whole, std::span<float> out) {
+        const std::size_t rows = p.global.extent[0], columns = whole.size() / rows;
+        std::size_t next = 0;
+        for (std::size_t row = 0; row < rows; ++row)
+            for (std::size_t column = 0; column < columns; ++column) {
+                const std::size_t along = p.slicing.axis == 0 ? row : column;
+                bool mine = p.slicing.whole();
+                for (Range range : p.slicing.ranges) mine = mine || range.contains(along);
+                if (mine) out[next++] = whole[row * columns + column];
+            }
+    }
+};
+
+/// All grids that fill `ranks` ranks, at most 3 stages (the sample has 3 blocks) and 4 slices (4 heads).
+inline std::vector<Extents> grids_of(int ranks) {
+    std::vector<Extents> grids;
+    for (int pipeline = 1; pipeline <= 3; ++pipeline)
+        for (int tensor : {1, 2, 4})
+            if (ranks % (pipeline * tensor) == 0) grids.push_back({ranks / (pipeline * tensor), pipeline, tensor});
+    return grids;
+}
+
+}  // namespace ulmpi

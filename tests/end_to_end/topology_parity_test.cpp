@@ -6,20 +6,13 @@
 
 #include <cmath>
 
-#include "pretrain/train_step.hpp"
-#include "tests/reference/tiny_model.hpp"
+#include "tests/reference/training.hpp"
 
 namespace ulmpi::reference {
 namespace {
 
 constexpr std::uint64_t seed = 11;
 constexpr double tolerance = in_double ? 1e-10 : 2e-5;
-
-struct Layout {
-    int pipeline = 1, tensor = 1;
-    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
-    int threads = 1;
-};
 
 /// What is trained, on what.
 struct Task {
@@ -44,30 +37,16 @@ std::vector<MicroBatch> micro_batches(const Task& task, std::size_t step, Range 
 }
 
 std::vector<StepResult> train(const Task& task, const Communicator& world, const Layout& layout) {
-    const Topology topology(world, extents_for(world.size(), layout.pipeline, layout.tensor));
-    const StagePlace place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor};
-    ParameterStore store;
-    Stage stage(task.config, task.head, store, place, topology.tensor);
-    store.allocate(true);
-    store.initialize(seed);
-    Optimizer optimizer(store, AdamwConfig{});
-    const Range mine = even_slice(task.global_batch, static_cast<std::size_t>(topology.extents.data),
-                                  static_cast<std::size_t>(topology.at.data));
-    const auto most_micro_batches = static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch);
-    stage.prepare({task.micro_batch, task.config.context, slots_needed(layout.schedule, place, most_micro_batches),
-                   layout.threads, true});
-    Trainee trainee{stage, store, optimizer, topology, layout.schedule, layout.threads};
+    const Extents extents = extents_for(world.size(), layout.pipeline, layout.tensor);
+    const Range mine = even_slice(task.global_batch, static_cast<std::size_t>(extents.data),
+                                  static_cast<std::size_t>(coordinates_of(world.rank(), extents).data));
+    Training training(task.config, task.head, world, layout, task.micro_batch,
+                      static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch));
     const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
     std::vector<StepResult> results;
-    for (std::size_t step = 0; step < task.steps; ++step) {
-        PassOptions options;
-        options.random_key = random_key(seed, step);
-        options.loss_scale = 1.0 / static_cast<double>(targets);
-        options.first_trained_group = task.first_trained_group;
-        const GroupRates rates{std::vector<double>(task.config.layers + 2, 1e-3), task.first_trained_group};
-        results.push_back(
-            train_step(trainee, micro_batches(task, step, mine), options, rates, /*max_gradient_norm=*/1, step + 1));
-    }
+    for (std::size_t step = 0; step < task.steps; ++step)
+        results.push_back(training.step(micro_batches(task, step, mine), targets, step + 1, /*max_gradient_norm=*/1,
+                                        task.first_trained_group));
     return results;
 }
 

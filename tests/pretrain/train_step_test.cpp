@@ -1,4 +1,4 @@
-#include "pretrain/train_step.hpp"
+#include "tests/reference/training.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,48 +7,22 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/reference/tiny_model.hpp"
-
 namespace ulmpi::reference {
 namespace {
 
 constexpr double tolerance = in_double ? 1e-11 : 2e-5;
 
-/// A model with all that trains it, on this rank alone.
-struct Training {
-    Training(const ModelConfig& config, std::size_t micro_batch, int threads)
-        : world(Communicator::world()),
-          topology(world, {}),
-          stage(config, {}, store, {}, topology.tensor),
-          optimizer(allocated(), AdamwConfig{}),
-          trainee{stage, store, optimizer, topology, PipelineSchedule::one_forward_one_backward, threads} {
-        stage.prepare({micro_batch, config.context, 1, threads, true});
-    }
+/// On this rank alone.
+struct Alone : Training {
+    Alone(const ModelConfig& config, std::size_t micro_batch, int threads)
+        : Training(config, {}, Communicator::world(), {.threads = threads}, micro_batch, 1) {}
     StepResult step(const std::vector<MicroBatch>& batches, std::uint64_t number, double clip = 0) {
-        return train_step(trainee, batches, options(batches, number), rates(), clip, number);
+        return Training::step(batches, targets(batches), number, clip);
     }
-    PassOptions options(const std::vector<MicroBatch>& batches, std::uint64_t number) const {
-        PassOptions o;
-        o.random_key = random_key(5, number);
-        std::size_t targets = 0;
-        for (const MicroBatch& b : batches) targets += b.rows();
-        o.loss_scale = 1.0 / static_cast<double>(targets);
-        return o;
-    }
-    GroupRates rates() const { return {std::vector<double>(stage.config().layers + 2, 1e-3), 0}; }
-
-    Communicator world;
-    Topology topology;
-    ParameterStore store;
-    Stage stage;
-    Optimizer optimizer;
-    Trainee trainee;
-
-private:
-    const ParameterStore& allocated() {
-        store.allocate(true);
-        store.initialize(9);
-        return store;
+    static std::size_t targets(const std::vector<MicroBatch>& batches) {
+        std::size_t count = 0;
+        for (const MicroBatch& b : batches) count += b.rows();
+        return count;
     }
 };
 
@@ -76,7 +50,7 @@ void expect_close(const StepResult& got, const StepResult& expected, const std::
 
 TEST(TrainStepTest, MicroBatchesAccumulate) {
     const ModelConfig c = config_with_dropout();
-    Training whole(c, 8, 1), by_twos(c, 2, 1), by_threes(c, 3, 1);
+    Alone whole(c, 8, 1), by_twos(c, 2, 1), by_threes(c, 3, 1);
     for (std::uint64_t step = 1; step <= 10; ++step) {
         const StepResult expected = whole.step(batches(c, 8, 8, step), step, 1);
         expect_close(by_twos.step(batches(c, 8, 2, step), step, 1), expected, fmt::format("by 2, step {}", step));
@@ -86,7 +60,7 @@ TEST(TrainStepTest, MicroBatchesAccumulate) {
 
 TEST(TrainStepTest, AnyNumberOfThreads) {
     const ModelConfig c = config_with_dropout();
-    Training one(c, 4, 1), two(c, 4, 2), three(c, 4, 3);
+    Alone one(c, 4, 1), two(c, 4, 2), three(c, 4, 3);
     for (std::uint64_t step = 1; step <= 10; ++step) {
         const StepResult expected = one.step(batches(c, 7, 4, step), step, 1);
         expect_close(two.step(batches(c, 7, 4, step), step, 1), expected, fmt::format("2 threads, step {}", step));
@@ -97,7 +71,7 @@ TEST(TrainStepTest, AnyNumberOfThreads) {
 TEST(TrainStepTest, TheSameRunGivesTheSameBits) {
     const ModelConfig c = config_with_dropout();
     for (int threads : {1, 2}) {
-        Training first(c, 4, threads), second(c, 4, threads);
+        Alone first(c, 4, threads), second(c, 4, threads);
         for (std::uint64_t step = 1; step <= 3; ++step) {
             const StepResult a = first.step(batches(c, 7, 4, step), step, 1);
             const StepResult b = second.step(batches(c, 7, 4, step), step, 1);
@@ -114,7 +88,7 @@ TEST(TrainStepTest, TheSameRunGivesTheSameBits) {
 TEST(TrainStepTest, ClipsToTheNormAndNoMore) {
     const ModelConfig c = config_with_dropout();
     const auto moments_norm = [&](double clip) {
-        Training t(c, 4, 1);
+        Alone t(c, 4, 1);
         const StepResult result = t.step(batches(c, 4, 4, 1), 1, clip);
         double squares = 0;
         for (Real m : t.optimizer.first_moments()) squares += std::pow(static_cast<double>(m) / 0.1, 2);
@@ -130,9 +104,9 @@ TEST(TrainStepTest, ClipsToTheNormAndNoMore) {
 
 TEST(TrainStepTest, EvaluationLeavesNoTrace) {
     const ModelConfig c = config_with_dropout();
-    Training t(c, 4, 2);
+    Alone t(c, 4, 2);
     const std::vector<MicroBatch> data = batches(c, 7, 4, 1);
-    PassOptions o = t.options(data, 1);
+    PassOptions o = Alone::options(Alone::targets(data), 1);
     o.training = false;
     const std::vector<Real> before(t.store.values().begin(), t.store.values().end());
     const double loss = evaluate_pass(t.stage, t.topology, 2, data, o);
@@ -147,7 +121,7 @@ TEST(TrainStepTest, EvaluationLeavesNoTrace) {
 TEST(TrainStepTest, WhatIsNotFiniteStopsTheRunAndIsNamed) {
     const ModelConfig c = config_with_dropout();
     for (const char* name : {"block.1.ffn.up.weight", "token_embedding", "final_norm.bias"}) {
-        Training t(c, 4, 1);
+        Alone t(c, 4, 1);
         t.step(batches(c, 4, 4, 1), 1);
         for (const Parameter& p : t.store.parameters())
             if (p.name == name) t.store.value_of(p)[1] = std::numeric_limits<Real>::quiet_NaN();
@@ -170,9 +144,9 @@ TEST(TrainStepTest, WhatIsNotFiniteStopsTheRunAndIsNamed) {
 
 TEST(TrainStepTest, AGradientWithoutEndIsNamedToo) {
     const ModelConfig c = config_with_dropout();
-    Training t(c, 4, 1);
+    Alone t(c, 4, 1);
     const std::vector<MicroBatch> data = batches(c, 4, 4, 1);
-    PassOptions o = t.options(data, 1);
+    PassOptions o = Alone::options(Alone::targets(data), 1);
     o.loss_scale = 1e300;
     try {
         train_step(t.trainee, data, o, t.rates(), 1, 3);
@@ -186,12 +160,12 @@ TEST(TrainStepTest, AGradientWithoutEndIsNamedToo) {
 TEST(TrainStepTest, ATokenOutsideTheVocabularyIsRefused) {
     const ModelConfig c = config_with_dropout();
     for (Token bad : {-1, static_cast<Token>(c.vocabulary)}) {
-        Training t(c, 4, 1);
+        Alone t(c, 4, 1);
         std::vector<MicroBatch> data = batches(c, 4, 4, 1);
         data[0].inputs[5] = bad;
         EXPECT_THROW(t.step(data, 1), Error);
     }
-    Training t(c, 4, 1);
+    Alone t(c, 4, 1);
     EXPECT_THROW(t.step(batches(c, 5, 5, 1), 1), Error) << "a batch larger than planned";
 }
 

@@ -1,0 +1,64 @@
+#pragma once
+// A model under a layout with all that trains it, for tests.
+
+#include <vector>
+
+#include "pretrain/train_step.hpp"
+#include "tests/reference/tiny_model.hpp"
+
+namespace ulmpi::reference {
+
+struct Layout {
+    int pipeline = 1, tensor = 1;
+    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+    int threads = 1;
+};
+
+/// Collective to make. Holds room for up to `micro_batches` of up to `sequences` full sequences.
+struct Training {
+    Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
+             std::size_t sequences, int micro_batches)
+        : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
+          place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
+          plan{sequences, config.context, slots_needed(layout.schedule, place, micro_batches), layout.threads, true},
+          stage(config, head, store, place, topology.tensor),
+          optimizer(allocated(), AdamwConfig{}),
+          trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
+        stage.prepare(plan);
+    }
+    Training(const Training&) = delete;
+
+    /// An update at one rate for all groups, the loss being the mean over `targets`.
+    StepResult step(const std::vector<MicroBatch>& batches, std::size_t targets, std::uint64_t number,
+                    double max_gradient_norm = 0, int first_trained_group = 0) {
+        return train_step(trainee, batches, options(targets, number, first_trained_group), rates(first_trained_group),
+                          max_gradient_norm, number);
+    }
+    static PassOptions options(std::size_t targets, std::uint64_t number, int first_trained_group = 0) {
+        PassOptions o;
+        o.random_key = random_key(5, number);
+        o.loss_scale = 1.0 / static_cast<double>(targets);
+        o.first_trained_group = first_trained_group;
+        return o;
+    }
+    GroupRates rates(int first_trained_group = 0) const {
+        return {std::vector<double>(stage.config().layers + 2, 1e-3), first_trained_group};
+    }
+
+    Topology topology;
+    StagePlace place;
+    BatchPlan plan;
+    ParameterStore store;
+    Stage stage;
+    Optimizer optimizer;
+    Trainee trainee;
+
+private:
+    const ParameterStore& allocated() {
+        store.allocate(true);
+        store.initialize(9);
+        return store;
+    }
+};
+
+}  // namespace ulmpi::reference

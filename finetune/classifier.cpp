@@ -12,7 +12,8 @@ namespace ulmpi {
 namespace {
 
 struct Options {
-    std::string init_from, tokenizer, train, valid, test, pooling = "concat", class_weights = "none";
+    std::string init_from, tokenizer, train, valid, test, pooling = "concat", class_weights = "none",
+                                                          head_norm = "layernorm";
     std::size_t max_length = 0;
     ClassifierConfig head;
     ClassifierOptions classifier;
@@ -53,6 +54,9 @@ void declare(OptionTable& table, Options& o) {
     table.choices("class-weights", {"none", "balanced"});
     table.add("head-hidden-size", o.head.hidden, "width between the two linear layers of the head");
     table.range("head-hidden-size", 1, 1 << 16);
+    table.add("head-normalization", o.head_norm,
+              "inside the head; batchnorm: statistics of the micro-batch in training");
+    table.choices("head-normalization", {"layernorm", "batchnorm"});
     table.add("head-dropout", o.head.dropout1, "before the head's first linear layer");
     table.range("head-dropout", 0, 0.999);
     table.add("head-dropout2", o.head.dropout2, "before its second");
@@ -70,14 +74,6 @@ void take_defaults_of_scratch(OptionTable& table) {
     table.set_default("lr", 1e-3);
 }
 
-// A model that is there already has its shape.
-void refuse_shape_options(const OptionTable& table) {
-    for (const char* name : {"num-layers", "hidden-size", "num-attention-heads", "ffn-hidden-size", "seq-length",
-                             "layer-preprocess", "layer-postprocess", "normalization", "activation",
-                             "position-embedding", "linear-bias", "norm-eps", "tokenizer"})
-        if (table.given(name)) table.refuse(name, "the model of --init-from brings its own; leave this out");
-}
-
 LabelledSet load(const std::string& path, const Tokenizer& tokenizer, std::size_t max_length,
                  const std::vector<std::string>& classes) {
     return load_labelled_set(path, tokenizer, {.max_length = max_length, .classes = classes});
@@ -85,8 +81,9 @@ LabelledSet load(const std::string& path, const Tokenizer& tokenizer, std::size_
 
 nlohmann::json head_json(const ClassifierConfig& head, const std::vector<std::string>& classes,
                          std::size_t max_length) {
-    return {{"classes", classes},        {"hidden", head.hidden},     {"pooling", to_string(head.pooling)},
-            {"dropout1", head.dropout1}, {"dropout2", head.dropout2}, {"max_length", max_length}};
+    return {{"classes", classes},           {"hidden", head.hidden},     {"pooling", to_string(head.pooling)},
+            {"norm", to_string(head.norm)}, {"dropout1", head.dropout1}, {"dropout2", head.dropout2},
+            {"max_length", max_length}};
 }
 
 }  // namespace
@@ -97,8 +94,12 @@ StoredClassifier classifier_from(const StoredModel& stored) {
         StoredClassifier c;
         j.at("classes").get_to(c.classes);
         j.at("max_length").get_to(c.max_length);
-        c.head = {c.classes.size(), j.at("hidden").get<std::size_t>(), pooling_from(j.at("pooling").get<std::string>()),
-                  j.at("dropout1").get<double>(), j.at("dropout2").get<double>()};
+        c.head.classes = c.classes.size();
+        j.at("hidden").get_to(c.head.hidden);
+        c.head.pooling = pooling_from(j.at("pooling").get<std::string>());
+        c.head.norm = head_norm_from(j.at("norm").get<std::string>());
+        j.at("dropout1").get_to(c.head.dropout1);
+        j.at("dropout2").get_to(c.head.dropout2);
         return c;
     } catch (const nlohmann::json::exception&) {
         throw UsageError(
@@ -119,13 +120,17 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     std::optional<StoredModel> source;
     if (resumed) {
         source.emplace(open_model(resumed->string(), world));
-        together(world, [&] { take_stored_options(table, source->info.metadata); });
+        together(world, [&] {
+            take_stored_options(table, source->info.metadata, "finetune classifier", world.size());
+            take_shape(table, source->config, source->path.string());
+        });
     } else if (!o.init_from.empty()) {
         source.emplace(open_model(o.init_from, world));
         together(world, [&] {
-            refuse_shape_options(table);
             check_usage(source->kind == "language-model",
                         fmt::format("--init-from {} holds no language model", o.init_from));
+            check_usage(o.tokenizer.empty(), "--init-from brings its own tokenizer: leave --tokenizer out");
+            take_shape(table, source->config, source->path.string());
         });
     } else {
         together(world, [&] {
@@ -168,6 +173,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
 
     o.head.classes = train.classes.size();
     o.head.pooling = pooling_from(o.pooling);
+    o.head.norm = head_norm_from(o.head_norm);
     const Layout layout = layout_from(o.layout, world);
     together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
     const std::size_t replica_rows =
@@ -190,6 +196,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     ClassifierTask task(model, train, valid ? &*valid : nullptr, test ? &*test : nullptr, o.training, o.classifier);
     const RunDescription description{"classifier",
                                      {{"kind", "classifier"},
+                                      {"command", "finetune classifier"},
                                       {"model", to_json(config)},
                                       {"classifier", head_json(o.head, train.classes, max_length)},
                                       {"options", table.json()},

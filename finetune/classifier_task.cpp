@@ -104,6 +104,7 @@ StepPlan ClassifierTask::plan(std::uint64_t step) const {
     const std::vector<std::uint32_t>& records = batches_[step % steps_per_epoch_];
     StepPlan plan;
     plan.weight = 0;
+    plan.sequences = records.size();
     for (std::uint32_t record : records) {
         const auto label = static_cast<std::size_t>(train_.labels[record]);
         plan.weight += options_.class_weights.empty() ? 1 : static_cast<double>(options_.class_weights[label]);

@@ -33,6 +33,7 @@ struct PassOptions {
     bool training = true;          ///< dropout on, and what backward needs is kept
     std::uint64_t random_key = 0;  ///< from (seed, step)
     double loss_scale = 1;  ///< derivative of the total by the loss of one target: 1 / targets of the global batch
+    std::size_t global_sequences = 1;  ///< sequences of the global batch: a micro-batch counts by its share
     std::vector<float> class_weights;  ///< classifiers: factor on the loss of each class; empty: 1
     int first_trained_group = 0;       ///< groups below are frozen
     bool predict = false;              ///< ask the head for scores instead of a loss

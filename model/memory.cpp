@@ -69,9 +69,11 @@ std::size_t shared_by_head(const ModelConfig& c, const std::optional<ClassifierC
         arena.allocate({rows, c.hidden});
         arena.allocate({2, rows});
         arena.allocate<std::int32_t>({n, c.hidden});
-        for (std::size_t columns : {pooled, std::size_t{2}, pooled, classifier->hidden, std::size_t{2},
-                                    classifier->hidden, classifier->classes, std::size_t{4}})
+        const bool by_row = classifier->norm == HeadNormKind::layernorm;
+        for (std::size_t columns :
+             {pooled, pooled, classifier->hidden, classifier->hidden, classifier->classes, std::size_t{4}})
             arena.allocate({n, columns});
+        for (std::size_t width : {pooled, classifier->hidden}) arena.allocate({2, by_row ? n : width});
     } else {
         const std::size_t ids =
             even_slice(c.vocabulary, static_cast<std::size_t>(at.slices), static_cast<std::size_t>(at.slice)).size();

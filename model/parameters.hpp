@@ -38,11 +38,14 @@ struct Parameter {
     Init init;
     int group = 0;        ///< 0 embeddings, 1 … L blocks, L + 1 head: for freezing and discriminative rates
     bool counted = true;  ///< false on every rank but one of those that hold the same elements within a replica
+    /// A running statistic (of BatchNorm): nothing is derived by it. What a step collects in its gradient is the value
+    /// seen in the global batch, and the optimizer moves it a tenth of the way there.
+    bool statistic = false;
     std::size_t offset = 0;
 
     std::size_t size() const { return local.size(); }
     /// Matrices and embeddings decay; biases and norms do not.
-    bool decays() const { return global.extent[1] > 1; }
+    bool decays() const { return global.extent[1] > 1 && !statistic; }
 };
 
 /// All weights of this rank in one buffer, all gradients in a second one laid out alike, so that all-reduce, clipping,

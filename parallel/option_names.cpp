@@ -90,6 +90,7 @@ const std::vector<std::string>& all_options() {
         "pooling",
         "class-weights",
         "head-hidden-size",
+        "head-normalization",
         "head-dropout",
         "head-dropout2",
         // generation

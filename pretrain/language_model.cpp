@@ -83,6 +83,7 @@ StepPlan LanguageModelTask::plan(std::uint64_t step) const {
     return {batches_.of_step(step, model_.topology.at.data, model_.topology.extents.data),
             static_cast<double>(tokens),
             tokens,
+            global_batch_,
             {language_model_rates(learning_rate(rate_, step), model_.stage.config().layers, factor_), 0}};
 }
 
@@ -151,7 +152,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const auto resumed = checkpoint_to_resume(o.run, world);
     if (resumed) {
         const CheckpointInfo info = read_checkpoint_info(*resumed, world);
-        together(world, [&] { take_stored_options(table, info.metadata); });
+        together(world, [&] { take_stored_options(table, info.metadata, stage.command, world.size()); });
     }
     std::optional<std::filesystem::path> source = resumed;
     if (!source && stage.continues) source = together(world, [&] { return resolve_checkpoint(o.init_from); });
@@ -167,6 +168,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
             check_usage(info.metadata.value("kind", "") == "language-model",
                         fmt::format("{} holds no language model", source->string()));
             config = model_config_from(info.metadata.at("model"));
+            take_shape(table, config, source->string());
             info.metadata.at("tokenizer_fingerprint").get_to(fingerprint);
         });
         apply_dropouts(table, o.shape, config);
@@ -211,6 +213,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const RunDescription description{
         stage.title,
         {{"kind", "language-model"},
+         {"command", stage.command},
          {"model", to_json(config)},
          {"options", table.json()},
          {"tokenizer_fingerprint", fingerprint},

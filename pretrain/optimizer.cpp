@@ -6,21 +6,33 @@
 #include "model/kernels/adamw.hpp"
 
 namespace ulmpi {
+namespace {
+
+// p = 0.9 p + 0.1 seen (momentum 0.1, as PyTorch's BatchNorm); nothing is left of what was seen.
+void move_statistic(std::span<Real> p, std::span<Real> seen) {
+    for (std::size_t i = 0; i < p.size(); ++i) {
+        p[i] += Real(0.1) * (seen[i] - p[i]);
+        seen[i] = 0;
+    }
+}
+
+}  // namespace
 
 Optimizer::Optimizer(const ParameterStore& store, const AdamwConfig& config)
-    : config_(config), first_(store.size()), second_(store.size()) {
-    int groups = 0;
-    for (const Parameter& p : store.parameters()) groups = std::max(groups, p.group + 1);
-    updates_.assign(static_cast<std::size_t>(groups), 0);
-}
+    : config_(config), first_(store.size()), second_(store.size()) {}
 
 void Optimizer::step(ParameterStore& store, const GroupRates& rates, double gradient_scale, const Team& team) {
     team.single([&] {
+        updates_.resize(rates.rate.size());
         for (std::size_t group = 0; group < updates_.size(); ++group)
             if (static_cast<int>(group) >= rates.first_trained) ++updates_[group];
     });
     for (const Parameter& p : store.parameters()) {
         if (p.group < rates.first_trained) continue;
+        if (p.statistic) {
+            if (team.leader()) move_statistic(store.value_of(p), store.gradient_of(p));
+            continue;
+        }
         const auto group = static_cast<std::size_t>(p.group);
         const auto updates = static_cast<double>(updates_[group]);
         const AdamwStep step{.lr = rates.rate[group],

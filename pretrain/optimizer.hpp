@@ -31,6 +31,7 @@ public:
     /// Laid out like the store's buffers.
     std::span<Real> first_moments() { return first_; }
     std::span<Real> second_moments() { return second_; }
+    /// Of all groups of the model, whether this rank has parameters of them or not; empty before the first update.
     std::vector<std::uint64_t>& updates_by_group() { return updates_; }
 
 private:

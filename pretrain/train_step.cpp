@@ -34,7 +34,7 @@ void sum_gradients(Trainee& trainee, const PassOptions& options, const Team& tea
 double sum_of_squared_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
     double mine = 0;
     for (const Parameter& p : trainee.parameters.parameters()) {
-        if (!p.counted || p.group < options.first_trained_group) continue;
+        if (!p.counted || p.statistic || p.group < options.first_trained_group) continue;
         const Range part = team.share(p.size());
         mine += sum_of_squares(trainee.parameters.gradient_of(p).data() + part.first, part.size());
     }

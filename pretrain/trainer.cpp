@@ -73,6 +73,7 @@ private:
         PassOptions options;
         options.random_key = random_key(training_.seed, progress_.step);
         options.loss_scale = 1 / plan.weight;
+        options.global_sequences = plan.sequences;
         options.class_weights = task_.class_weights();
         options.first_trained_group = plan.rates.first_trained;
         Trainee trainee = model_.trainee();

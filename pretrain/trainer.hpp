@@ -15,8 +15,9 @@ namespace ulmpi {
 /// One update as a task wants it: this replica's micro-batches, and what the whole global batch weighs.
 struct StepPlan {
     std::vector<MicroBatch> batches;
-    double weight = 1;         ///< of all targets of the global batch, over all replicas: the loss is divided by it
-    std::uint64_t tokens = 0;  ///< real tokens of the global batch
+    double weight = 1;          ///< of all targets of the global batch, over all replicas: the loss is divided by it
+    std::uint64_t tokens = 0;   ///< real tokens of the global batch
+    std::size_t sequences = 1;  ///< of the global batch
     GroupRates rates;
 };
 

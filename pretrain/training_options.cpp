@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 namespace ulmpi {
 
@@ -139,12 +140,50 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig
     apply("residual-dropout", o.residual_dropout, model.residual_dropout);
 }
 
-void take_stored_options(OptionTable& table, const nlohmann::json& metadata) {
-    if (!metadata.contains("options")) return;
-    const nlohmann::json now = table.json();
-    for (const auto& [name, value] : metadata["options"].items())
-        if (now.contains(name) && !value.is_null() && name != "run" && name != "resume" && name != "init-from")
-            table.set_default(name, value);
+void take_stored_options(OptionTable& table, const nlohmann::json& metadata, const std::string& command, int ranks) {
+    const std::string made_by = metadata.value("command", "");
+    check_usage(made_by == command,
+                fmt::format("the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
+                            made_by.empty() ? "another command" : made_by, command));
+    const nlohmann::json now = table.json(), stored = metadata.value("options", nlohmann::json::object());
+    std::set<std::string> own{"run", "resume", "init-from"};
+    const auto keep = [&](std::initializer_list<const char*> names, bool all) {
+        for (const char* name : names) all = all || (now.contains(name) && table.given(name));
+        if (all) own.insert(names.begin(), names.end());
+    };
+    keep({"train-steps", "train-tokens", "epochs"}, false);
+    const int split = stored.value("tensor-parallel-size", 1) * stored.value("pipeline-parallel-size", 1);
+    keep({"tensor-parallel-size", "pipeline-parallel-size"}, split < 1 || ranks % split != 0);
+    for (const auto& [name, value] : stored.items())
+        if (now.contains(name) && !value.is_null() && !own.contains(name)) table.set_default(name, value);
+}
+
+void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
+    static const std::vector<std::pair<const char*, const char*>> options{
+        {"num-layers", "layers"},
+        {"hidden-size", "hidden"},
+        {"num-attention-heads", "heads"},
+        {"ffn-hidden-size", "ffn"},
+        {"seq-length", "context"},
+        {"layer-preprocess", "preprocess"},
+        {"layer-postprocess", "postprocess"},
+        {"normalization", "normalization"},
+        {"activation", "activation"},
+        {"position-embedding", "position"},
+        {"tie-embeddings", "tied"},
+        {"linear-bias", "linear_bias"},
+        {"norm-eps", "norm_eps"},
+        {"zero-residual-init", "zero_residual_init"},
+        {"mask-documents", "mask_documents"}};
+    const nlohmann::json shape = to_json(model), given = table.json();
+    for (const auto& [name, field] : options) {
+        if (!given.contains(name)) continue;
+        const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
+        if (table.given(name) && given[name] != shape[field] && !derived)
+            table.refuse(name, fmt::format("the model of {} has {}: leave this out, or start another run from nothing",
+                                           source, shape[field].dump()));
+        table.set_default(name, shape[field]);
+    }
 }
 
 SaveInterval save_interval_from(const std::string& text) {

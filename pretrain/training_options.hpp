@@ -66,8 +66,14 @@ void add_dropout_options(OptionTable& table, ShapeOptions& options);
 void apply_dropouts(const OptionTable& table, const ShapeOptions& options, ModelConfig& model);
 
 /// After parse: what a checkpoint's metadata says of its run's options stands for what was not given now. Names of
-/// folders, and of what a run begins from, are this run's own.
-void take_stored_options(OptionTable& table, const nlohmann::json& metadata);
+/// folders, and of what a run begins from, are this run's own; so is the length if it is given in whatever unit, and
+/// the split of the model if one is given or the stored one does not fit `ranks`. UsageError if the run was not one of
+/// `command`.
+void take_stored_options(OptionTable& table, const nlohmann::json& metadata, const std::string& command, int ranks);
+
+/// After parse: the shape of a model that is there already stands for what was not given now. UsageError naming an
+/// option that was given and says something else. `source` is where the model lies.
+void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source);
 
 /// An interval of steps or of time.
 struct SaveInterval {

@@ -7,7 +7,6 @@
 #include "model/kernels/cross_entropy.hpp"
 #include "model/kernels/elementwise.hpp"
 #include "model/kernels/gemm.hpp"
-#include "model/kernels/norm.hpp"
 
 namespace ulmpi {
 namespace {
@@ -41,37 +40,35 @@ ClassifierHead::ClassifierHead(ParameterStore& store, const ModelConfig& model, 
     : store_(store),
       config_(config),
       width_(model.hidden),
-      eps_(static_cast<Real>(model.norm_eps)),
       encoder_group_(static_cast<int>(model.layers)),
       first_place_(dropout_place_after(model)),
-      encoder_norm_(std::move(norm)) {
-    const int group = static_cast<int>(model.layers) + 1;
-    const auto declare = [&](const std::string& name, Shape shape, Init init) {
-        return store.declare({.name = name,
-                              .global = shape,
-                              .local = {},
-                              .slicing = {},
-                              .init = init,
-                              .group = group,
-                              .counted = first_slice});
+      encoder_norm_(std::move(norm)),
+      norm1_(store, "classifier.norm1", pooled_width(), config.norm, static_cast<Real>(model.norm_eps),
+             encoder_group_ + 1, first_slice),
+      linear1_(declare_linear("classifier.hidden", config.hidden, pooled_width(), first_slice)),
+      norm2_(store, "classifier.norm2", config.hidden, config.norm, static_cast<Real>(model.norm_eps),
+             encoder_group_ + 1, first_slice),
+      linear2_(declare_linear("classifier.output", config.classes, config.hidden, first_slice)) {}
+
+ClassifierHead::Affine ClassifierHead::declare_linear(const std::string& name, std::size_t out, std::size_t in,
+                                                      bool first_slice) const {
+    const auto declare = [&](const char* part, Shape shape, Init init) {
+        return store_.declare({.name = name + part,
+                               .global = shape,
+                               .local = {},
+                               .slicing = {},
+                               .init = init,
+                               .group = encoder_group_ + 1,
+                               .counted = first_slice});
     };
-    const auto norm_of = [&](const std::string& name, std::size_t width) {
-        return Affine{declare(name + ".weight", {width}, Init::one()), declare(name + ".bias", {width}, {})};
-    };
-    const auto linear_of = [&](const std::string& name, std::size_t out, std::size_t in) {
-        const double deviation = 1 / std::sqrt(static_cast<double>(in));
-        return Affine{declare(name + ".weight", {out, in}, Init::normal(deviation)),
-                      declare(name + ".bias", {out}, {})};
-    };
-    norm1_ = norm_of("classifier.norm1", pooled_width());
-    linear1_ = linear_of("classifier.hidden", config.hidden, pooled_width());
-    norm2_ = norm_of("classifier.norm2", config.hidden);
-    linear2_ = linear_of("classifier.output", config.classes, config.hidden);
+    return {declare(".weight", {out, in}, Init::normal(1 / std::sqrt(static_cast<double>(in)))),
+            declare(".bias", {out}, {})};
 }
 
 ClassifierHead::Activations ClassifierHead::allocate(std::size_t n, Arena& arena) const {
-    return {arena.allocate({n, pooled_width()}), arena.allocate({2, n}), arena.allocate({n, pooled_width()}),
-            arena.allocate({n, config_.hidden}), arena.allocate({2, n}), arena.allocate({n, config_.hidden}),
+    return {arena.allocate({n, pooled_width()}),  arena.allocate(norm1_.statistics(n)),
+            arena.allocate({n, pooled_width()}),  arena.allocate({n, config_.hidden}),
+            arena.allocate(norm2_.statistics(n)), arena.allocate({n, config_.hidden}),
             arena.allocate({n, config_.classes})};
 }
 
@@ -141,18 +138,6 @@ void ClassifierHead::pool_backward(View<Real> dh, View<const Real> dpooled, View
     }
 }
 
-void ClassifierHead::normalise(View<Real> y, View<Real> statistics, View<const Real> x, Affine norm) const {
-    layer_norm_forward(y.data, statistics.row(0), statistics.row(1), x.data, store_.value(norm.weight).data,
-                       store_.value(norm.bias).data, x.rows(), x.columns(), eps_);
-}
-
-void ClassifierHead::normalise_backward(View<Real> dx, View<const Real> dy, View<const Real> statistics,
-                                        View<const Real> x, Affine norm) const {
-    layer_norm_backward(dx.data, store_.gradient(norm.weight).data, store_.gradient(norm.bias).data, dy.data, x.data,
-                        statistics.row(0), statistics.row(1), store_.value(norm.weight).data, x.rows(), x.columns(),
-                        false);
-}
-
 void ClassifierHead::drop(View<Real> y, int which, const Context& context) const {
     const DropoutSite site = context.site(first_place_ + static_cast<std::uint32_t>(which),
                                           which == 0 ? config_.dropout1 : config_.dropout2);
@@ -168,11 +153,11 @@ void ClassifierHead::blocks_forward(const Activations& act, const Context& conte
         matmul_nt(y, x, store_.value(layer.weight));
         add_bias(y.data, store_.value(layer.bias).data, y.rows(), y.columns());
     };
-    normalise(act.z1, act.statistics1, act.pooled, norm1_);
+    norm1_.forward(act.z1, act.statistics1, act.pooled, context.options);
     drop(act.z1, 0, context);
     linear(act.a, act.z1, linear1_);
     relu_forward(act.a.data, act.a.data, act.a.size());
-    normalise(act.z2, act.statistics2, act.a, norm2_);
+    norm2_.forward(act.z2, act.statistics2, act.a, context.options);
     drop(act.z2, 1, context);
     linear(act.scores, act.z2, linear2_);
 }
@@ -187,11 +172,11 @@ void ClassifierHead::blocks_backward(const Activations& act, const Context& cont
     };
     linear_backward(act.z2, act.scores, act.z2, linear2_);
     drop(act.z2, 1, context);
-    normalise_backward(act.z2, act.z2, act.statistics2, act.a, norm2_);
+    norm2_.backward(act.z2, act.z2, act.statistics2, act.a);
     relu_backward(act.z2.data, act.z2.data, act.a.data, act.a.size());
     linear_backward(act.z1, act.z2, act.z1, linear1_);
     drop(act.z1, 0, context);
-    normalise_backward(act.z1, act.z1, act.statistics1, act.pooled, norm1_);
+    norm1_.backward(act.z1, act.z1, act.statistics1, act.pooled);
 }
 
 void ClassifierHead::forward(View<Real> gradient, View<Real> x, Context& context) const {

@@ -7,6 +7,7 @@
 
 #include "model/config.hpp"
 #include "model/layers/head.hpp"
+#include "model/layers/head_norm.hpp"
 #include "model/layers/norm.hpp"
 #include "model/parameters.hpp"
 
@@ -19,11 +20,12 @@ std::string to_string(Pooling);
 struct ClassifierConfig {
     std::size_t classes = 0, hidden = 50;
     Pooling pooling = Pooling::concat;
+    HeadNormKind norm = HeadNormKind::layernorm;
     double dropout1 = 0.4, dropout2 = 0.1;  ///< before the first and the second linear layer
 };
 
 /// Small beside the encoder: every slice computes it whole, one worker the two blocks. Parameters "classifier.norm1",
-/// "classifier.hidden", "classifier.norm2", "classifier.output", group L + 1. The norms are LayerNorm.
+/// "classifier.hidden", "classifier.norm2", "classifier.output", group L + 1.
 class ClassifierHead : public Head {
 public:
     /// `norm` is the encoder's final norm; may be null.
@@ -42,14 +44,12 @@ private:
         View<Real> pooled, statistics1, z1, a, statistics2, z2, scores;
     };
     Activations allocate(std::size_t sequences, Arena& arena) const;
+    Affine declare_linear(const std::string& name, std::size_t out, std::size_t in, bool first_slice) const;
     std::size_t pooled_width() const { return width_ * (config_.pooling == Pooling::concat ? 3 : 1); }
     void encode(View<Real> h, View<Real> statistics, View<Real> x, Context& context) const;
     void pool(View<Real> pooled, View<std::int32_t> argmax, View<const Real> h, const Context& context) const;
     void pool_backward(View<Real> dh, View<const Real> dpooled, View<const std::int32_t> argmax,
                        const Context& context) const;
-    void normalise(View<Real> y, View<Real> statistics, View<const Real> x, Affine norm) const;
-    void normalise_backward(View<Real> dx, View<const Real> dy, View<const Real> statistics, View<const Real> x,
-                            Affine norm) const;
     void drop(View<Real> y, int which, const Context& context) const;
     void blocks_forward(const Activations& act, const Context& context) const;
     /// Turns act.scores from class weights × (p - onehot) into gradients; returns dpooled in act.z1.
@@ -58,11 +58,13 @@ private:
     ParameterStore& store_;
     ClassifierConfig config_;
     std::size_t width_;
-    Real eps_;
     int encoder_group_;  ///< of the last block: the lowest that needs this head's gradient
     std::uint32_t first_place_;
     std::unique_ptr<Norm> encoder_norm_;
-    Affine norm1_, linear1_, norm2_, linear2_;
+    HeadNorm norm1_;
+    Affine linear1_;
+    HeadNorm norm2_;
+    Affine linear2_;
 };
 
 }  // namespace ulmpi

@@ -13,6 +13,7 @@ texts that occur twice are used once. The same input gives the same output.
 """
 
 import argparse
+import functools
 import re
 import sys
 from collections import Counter
@@ -82,22 +83,31 @@ def name_words(*names):
             for word in (piece, re.sub(r"^lib", "", piece), re.sub(r"\d+$", "", piece)):
                 if len(word) >= 2:
                     words.add(word)
-    return words
+    return frozenset(words)
 
 
 # The sections' and the classes' names, singular and plural.
-LABEL_WORDS = {
+LABEL_WORDS = frozenset(
     form
     for word in list(CLASS_OF) + list(CLASSES)
     for stem in [word[:-1] if word.endswith("s") and len(word) > 4 else word]
     for form in (stem, stem + "s")
-}
+)
 
 
-def without_words(text, words):
-    """The text without these words, whatever their case, and without what the removal left dangling."""
-    alternatives = "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)))
-    text = re.sub(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])", " ", text, flags=re.IGNORECASE)
+@functools.lru_cache(maxsize=16)
+def pattern_of(words):
+    """Matches the words of a frozenset as whole words, whatever their case; long ones also taken apart: "Chess-Mate"."""
+    def letters(word):
+        return ("[-_ ]?" if len(word) >= 5 else "").join(map(re.escape, word))
+    alternatives = "|".join(letters(word) for word in sorted(words, key=lambda w: (-len(w), w)))
+    return re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])", re.IGNORECASE)
+
+
+def without_words(text, *sets):
+    """The text without the words of these frozensets, and without what the removal left dangling."""
+    for words in sets:
+        text = pattern_of(words).sub(" ", text)
     text = re.sub(r"[(\[\"'`]\s*[)\]\"'`]", " ", text)  # brackets and quotes around nothing
     return re.sub(r"\s+([.,;:!?)])", r"\1", one_line(text)).lstrip(".,;:!?)-/ ")
 
@@ -134,7 +144,7 @@ def prepare(packages, translations):
         if label is None or (family(source), label) in used:  # one package stands for its family
             continue
         text = without_words(" ".join(p if p[-1] in ".:;!?" else p + "." for p in parts),
-                             LABEL_WORDS | name_words(name, source, family(source)))
+                             LABEL_WORDS, name_words(name, source, family(source)))
         if len(text) >= 40 and text not in texts:
             texts.add(text)
             used.add((family(source), label))

@@ -152,9 +152,7 @@ echo "took $(seconds_since $started)"
 # --- what came out ----------------------------------------------------------------------------------------------------
 
 say "Results"
-on_ranks evaluate --model "$work/stage1" --data "$work/shards/general.valid" >"$work/stage1.general.json"
 on_ranks evaluate --model "$work/stage1" --data "$work/shards/domain.valid" >"$work/stage1.domain.json"
-on_ranks evaluate --model "$work/stage2" --data "$work/shards/domain.valid" >"$work/stage2.domain.json"
 sed -n '2,11p' "$text/test.tsv" | cut -f 2- >"$work/ten.txt"
 on_ranks predict --model "$work/stage3" --input "$work/ten.txt" --output "$work/ten.tsv"
 python3 -B "$root/scripts/quickstart_report.py" "$work"

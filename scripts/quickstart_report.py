@@ -38,10 +38,9 @@ def main():
         return os.path.join(folder, *parts)
 
     print(f"  {'Perplexity on text not trained on':<52}{'per token':>10}{'per word':>10}")
-    for name, file in (("general text: after stage 1", "stage1.general.json"),
-                       ("the task's text: after stage 1", "stage1.domain.json"),
-                       ("the task's text: after stage 2", "stage2.domain.json")):
-        result = last_json(at(file))
+    for name, result in (("general text: after stage 1", last_json(at("stage1", "metrics.jsonl"), "valid")),
+                         ("the task's text: after stage 1", last_json(at("stage1.domain.json"))),
+                         ("the task's text: after stage 2", last_json(at("stage2", "metrics.jsonl"), "valid"))):
         print(f"    {name:<50}{result['perplexity']:>10.1f}{result['word_perplexity']:>10.1f}")
 
     labelled, test = rows_of(at("text", "labelled.tsv")), rows_of(at("text", "test.tsv"))

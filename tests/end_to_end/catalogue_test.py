@@ -81,10 +81,11 @@ class Catalogue(unittest.TestCase):
         entries = {e[0]: e for e in catalogue.entries(*stanza_lists())}
         self.assertEqual(entries["libchessmate-dev"][1:3], ("chessmate", "libdevel"))
         self.assertEqual(entries["netgauge"][2], "net")
-        words = catalogue.LABEL_WORDS | catalogue.name_words("chessmate", "chessmate")
-        text = catalogue.without_words(" ".join(entries["chessmate"][3]), words)
-        self.assertEqual(text, "plays against you The of Chess-mate are saved; (a) plays well. Second paragraph, over two lines.")
-        self.assertEqual(catalogue.without_words("gameplay of libnet_game, network", {"game", "net", "libnet"}),
+        names = catalogue.name_words("chessmate", "chessmate")
+        text = catalogue.without_words(" ".join(entries["chessmate"][3]), catalogue.LABEL_WORDS, names)
+        self.assertEqual(text, "plays against you The of are saved; (a) plays well. Second paragraph, over two lines.")
+        self.assertEqual(catalogue.without_words("Chess Mate, chess_mate! matechess", names), "matechess")
+        self.assertEqual(catalogue.without_words("gameplay of libnet_game, network", frozenset({"game", "net", "libnet"})),
                          "gameplay of _, network")
 
     def test_a_family_is_one_source_whatever_its_version(self):
@@ -176,9 +177,9 @@ class Report(unittest.TestCase):
     def test_table_and_predictions(self):
         with tempfile.TemporaryDirectory() as folder:
             files = {
-                "stage1.general.json": '{"loss":3.0,"perplexity":20.09,"word_perplexity":88.2}\n',
+                "stage1/metrics.jsonl": '{"kind":"valid","loss":3.0,"perplexity":20.09,"word_perplexity":88.2}\n',
                 "stage1.domain.json": '{"loss":4.0,"perplexity":54.6,"word_perplexity":300.5}\n',
-                "stage2.domain.json": 'noise\n{"loss":2.0,"perplexity":7.39,"word_perplexity":31.04}\n',
+                "stage2/metrics.jsonl": '{"kind":"train"}\n{"kind":"valid","loss":2.0,"perplexity":7.39,"word_perplexity":31.04}\n',
                 "text/labelled.tsv": "label\ttext\n" + "a\tx\n" * 3 + "b\ty\n",
                 "text/test.tsv": "label\ttext\n" + "".join(f"{'abb'[i % 3]}\ttext {i}\n" for i in range(30)),
                 "scratch/metrics.jsonl": '{"kind":"train","loss":1}\n{"kind":"test","error":0.25,"n":30}\n',

@@ -1,0 +1,109 @@
+"""A run in two parts is the run in one: bit for bit under the same layout, closely under another."""
+import os
+import shutil
+
+from workshop import LAYOUTS, SHAPE, Workshop, checkpoint, contents, main, metrics, tensors
+
+COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --save-interval 5 --keep-last 10 --log-interval 1"
+PRETRAIN = f"pretrain --data shards --valid shards --eval-interval 5 --train-steps 10 --lr 3e-3 {COMMON}"
+STAGES = {
+    "pretrain": [PRETRAIN, SHAPE],
+    "finetune lm": [f"finetune lm --init-from base --data shards --train-steps 10 --lr 3e-3 {COMMON}"],
+    # Two steps an epoch: the fifth is in the middle of an epoch and of unfreezing.
+    "finetune classifier": [
+        f"finetune classifier --init-from base --train train.tsv --test test.tsv --epochs 5 --lr 3e-3 {COMMON}",
+        "--global-batch-size 20 --gradual-unfreezing on",
+    ],
+}
+STAGES["finetune classifier"][0] = STAGES["finetune classifier"][0].replace("--global-batch-size 8 ", "")
+
+
+class Resume(Workshop):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ok(PRETRAIN.replace("0.2", "0"), SHAPE, "--run base")
+
+    def assert_same_bits(self, a, b):
+        a, b = tensors(a), tensors(b)
+        self.assertEqual(sorted(a), sorted(b))
+        self.assertTrue(any(name.startswith("optimizer/second_moment") for name in a))
+        for name, tensor in a.items():
+            self.assertEqual(tensor.tobytes(), b[name].tobytes(), name)
+
+    def test_ten_steps_are_five_and_five(self):
+        layouts = ["1", "dp2", "tp2", "pp2", "tp2 x pp2"]
+        for stage, command in STAGES.items():
+            for layout, threads in [("1", "2")] + [(name, "1") for name in layouts]:
+                with self.subTest(stage=stage, layout=layout, threads=threads):
+                    arguments = [*command, "--threads-per-rank", threads]
+                    self.ok(*arguments, "--run whole", layout=layout)
+                    shutil.copytree("whole", "parts")
+                    os.remove(checkpoint("parts", 10))
+                    self.ok(*arguments, "--run parts", layout=layout)
+                    self.assertIn("step 5", self.said)
+                    self.assert_same_bits(checkpoint("whole", 10), checkpoint("parts", 10))
+                    self.assertEqual(metrics("whole"), metrics("parts"))
+                shutil.rmtree("whole")
+                shutil.rmtree("parts", ignore_errors=True)
+
+    def test_resume_from_a_named_checkpoint_in_a_fresh_folder(self):
+        self.ok(PRETRAIN, SHAPE, "--run named")
+        self.ok(PRETRAIN, "--run fresh --resume", checkpoint("named", 5))
+        self.assert_same_bits(checkpoint("named", 10), checkpoint("fresh", 10))
+        self.assertEqual([r for r in metrics("named") if r["step"] > 5], metrics("fresh"))
+
+    def test_metrics_past_the_checkpoint_are_cut(self):
+        self.ok(PRETRAIN, SHAPE, "--run cut")
+        wanted = metrics("cut")
+        os.remove(checkpoint("cut", 10))
+        with open("cut/metrics.jsonl", "a") as file:
+            file.write('{"kind":"train","step":11,"loss":1}\n{"kind":"train","st')  # killed while writing
+        self.ok(PRETRAIN, "--run cut")
+        self.assertEqual(metrics("cut"), wanted)
+
+    def test_a_longer_run_goes_on_where_the_shorter_ended(self):
+        constant = [PRETRAIN.replace("--train-steps 10", "--lr-schedule constant"), SHAPE]
+        self.ok(*constant, "--train-steps 10 --run ten")
+        self.ok(*constant, "--train-steps 5 --run longer")
+        self.ok("pretrain --data shards --run longer --train-steps 10")  # the rest is the checkpoint's
+        self.assert_same_bits(checkpoint("ten", 10), checkpoint("longer", 10))
+
+    def test_another_layout_goes_on_closely(self):
+        constant = [PRETRAIN.replace("--train-steps 10", "--lr-schedule constant"), SHAPE, "--run"]
+        self.ok(*constant, "alone --train-steps 10")
+        for steps, layout in ((3, "1"), (5, "dp2"), (7, "tp2"), (8, "pp2"), (10, "tp2 x pp2")):
+            self.ok(*constant, "chain --train-steps", str(steps), layout=layout)
+        losses = {}
+        for run in ("alone", "chain"):
+            losses[run] = {r["step"]: r["loss"] for r in metrics(run) if r["kind"] == "train"}
+        self.assertEqual(sorted(losses["chain"]), list(range(1, 11)))
+        for step, loss in losses["alone"].items():
+            self.assert_close(loss, losses["chain"][step], 2e-5, f"loss of step {step}")
+
+    def test_a_complete_run_is_left_as_it_is(self):
+        for stage, command in STAGES.items():
+            with self.subTest(stage=stage):
+                self.ok(*command, "--run done")
+                before = contents("done")
+                self.ok(*command, "--run done")
+                self.assertIn("nothing to do", self.said)
+                self.assertEqual(before, contents("done"))
+            shutil.rmtree("done")
+
+    def test_its_configuration_runs_it_again(self):
+        for stage, command in STAGES.items():
+            with self.subTest(stage=stage):
+                self.ok(*command, "--run one", layout="tp2")
+                name = [word for word in command[0].split() if not word.startswith("-")][: len(stage.split())]
+                ranks, _ = LAYOUTS["tp2"]
+                done = self.run_ulmpi([*name, "--config", "one/config.ini", "--run", "two"], ranks=ranks)
+                self.assertEqual(done.returncode, 0, done.stderr.decode())
+                self.assert_same_bits(checkpoint("one", 10), checkpoint("two", 10))
+                self.assertEqual(metrics("one"), metrics("two"))
+            shutil.rmtree("one")
+            shutil.rmtree("two", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,12 +2,14 @@
 
 #include <mpi.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <new>
 #include <thread>
@@ -94,6 +96,15 @@ void agree(const Communicator& world, const std::string& problem) {
     message.resize(broadcast_value<std::uint64_t>(message.size(), world, first));
     world.broadcast(std::span<char>(message), first);
     throw UsageError(message);
+}
+
+void agree_on(const Communicator& world, const std::string& what, const std::string& value) {
+    const std::uint64_t hash = std::hash<std::string>{}(value);
+    std::array<std::uint64_t, 2> least_and_most{hash, ~hash};
+    world.all_reduce_min(std::span<std::uint64_t>(least_and_most));
+    check_usage(
+        least_and_most[0] == ~least_and_most[1],
+        "the ranks do not have the same " + what + ": compare the environment (ULMPI_*) and files of the nodes");
 }
 
 void print_line(const std::string& line) {

@@ -24,6 +24,10 @@ int run_main(int argc, char** argv, const std::function<int(int, char**, const C
 /// UsageError with that of the lowest such rank.
 void agree(const Communicator& world, const std::string& problem);
 
+/// Throws UsageError on every rank unless all pass the same `value`. Collective. Most errors of distributed programs
+/// are two ranks that believe different things.
+void agree_on(const Communicator& world, const std::string& what, const std::string& value);
+
 /// Runs `body`, which must not communicate, on every rank: options, files, whatever a rank may find unusable alone.
 /// If it throws UsageError on any rank, every rank throws that of the lowest such rank. Collective.
 /// Returns what body returns; it must return on every rank or throw UsageError.

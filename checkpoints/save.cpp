@@ -67,6 +67,7 @@ public:
             if (!problem.empty()) continue;
             crc32s[j] = crc32_of(std::as_bytes(tensor));
             problem = problem_of([&] { file_.write_at(offsets[j], tensor.data(), tensor.size_bytes()); });
+            file_.start_sync(offsets[j], tensor.size_bytes());
         }
         return problem.empty() ? problem_of([&] { file_.sync(); }) : problem;
     }

@@ -40,6 +40,7 @@ void check_gradients(TinyModel& model, const std::vector<MicroBatch>& batches, P
     const std::vector<Real> gradients(model.store.gradients().begin(), model.store.gradients().end());
     std::mt19937 generator(5);
     for (const Parameter& p : model.store.parameters()) {
+        if (p.statistic) continue;
         const std::span<const Real> gradient = std::span(gradients).subspan(p.offset, p.size());
         std::vector<std::size_t> elements;
         const auto larger = [](Real a, Real b) { return std::abs(a) < std::abs(b); };
@@ -114,6 +115,21 @@ TEST(ClassifierGradientTest, MatchesCentralDifferences) {
             o.class_weights = {1, 0.5F, 3};
             check_gradients(model, {random_labelled_batch(config, 2, 5, 8, 3, 1)}, o, threads, 1);
         }
+}
+
+// The rows of a micro-batch share their statistics.
+TEST(ClassifierGradientTest, BatchNorm) {
+    for (int threads : {1, 2}) {
+        ModelConfig config = tiny_configs()[3].config;  // without biases: BatchNorm takes them out again
+        config.layers = 1;
+        ClassifierConfig head{.classes = 3, .hidden = 10};
+        head.dropout1 = 0.3;
+        head.norm = HeadNormKind::batchnorm;
+        TinyModel model(config, head);
+        const std::vector<MicroBatch> batches{random_labelled_batch(config, 2, 5, 8, 3, 1),
+                                              random_labelled_batch(config, 7, 7, 6, 3, 1)};
+        check_gradients(model, batches, training(), threads, 1);
+    }
 }
 
 TEST(FrozenGradientTest, GroupsBelowGetNoneAndTheOthersTheSame) {

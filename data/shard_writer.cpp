@@ -152,9 +152,11 @@ CorpusCounts write_shards(const Tokenizer& tokenizer, TextReader& reader, const 
     check_shard_folder(folder, options.overwrite);
     const std::filesystem::path final_name = plain_name(folder), temporary = temporary_name(final_name),
                                 replaced = temporary.string() + "-old";
-    std::filesystem::create_directories(final_name.parent_path());
-    std::filesystem::remove_all(temporary);
-    std::filesystem::create_directory(temporary);
+    std::error_code failure;
+    std::filesystem::create_directories(final_name.parent_path(), failure);
+    if (!failure) std::filesystem::remove_all(temporary, failure);
+    if (!failure) std::filesystem::create_directory(temporary, failure);
+    check_usage(!failure, "cannot make the folder " + quoted(final_name) + ": " + failure.message());
     try {
         ShardWriter writer(tokenizer, temporary, options.shard_tokens);
         encode_all(tokenizer, reader, options.threads > 0 ? options.threads : omp_get_max_threads(), progress, writer);

@@ -123,7 +123,7 @@ bool TextReader::append_record(std::string& text) {
             record = nlohmann::json::parse(line_);
         } catch (const nlohmann::json::exception& error) {
             throw UsageError(fmt::format("{}: not a line of JSON ({:.160}); mend it, or say that the text is plain",
-                                         lines_->where(), error.what()));
+                                         lines_->where(), json_problem(error)));
         }
         check_usage(record.is_object(), lines_->where() + ": a JSON object was expected");
         const auto member = record.find(options_.text_key);

@@ -53,7 +53,7 @@ Json parse(std::string_view text, const std::string& origin) {
     try {
         return Json::parse(text);
     } catch (const Json::exception& error) {
-        refuse(origin, std::string("not valid JSON (") + error.what() + ")");
+        refuse(origin, "not valid JSON (" + json_problem(error) + ")");
     }
 }
 
@@ -244,7 +244,7 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& origin)
     try {
         return read_tokenizer_json(file, origin);
     } catch (const Json::exception& error) {  // a value of an unexpected type
-        refuse(origin, std::string("the file is malformed (") + error.what() + ")");
+        refuse(origin, "the file is malformed (" + json_problem(error) + ")");
     }
 }
 

@@ -127,13 +127,14 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
         if (world.rank() == 0) output = std::make_unique<Output>(output_path);
     });
     LineBlocks blocks(input, stored.tokenizer, classifier.max_length, world);
+    LabelledSet block = blocks.next();  // an input that cannot be read is found before anything is written
     const std::size_t classes = classifier.classes.size();
     const auto model = load_for_inference(stored, classifier.head, layout_from(layout, world), layout.micro_batch,
                                           classifier.max_length, world);
     if (output) output->line("label\t" + fmt::format("{}", fmt::join(classifier.classes, "\t")));
     ProgressLine bar("predict", "lines", 0, world.rank() == 0);
     std::uint64_t lines = 0;
-    for (LabelledSet block = blocks.next(); block.size() > 0; block = blocks.next()) {
+    for (; block.size() > 0; block = blocks.next()) {
         const std::vector<float> probabilities =
             classify(*model, block, classes, layout.micro_batch, stored.tokenizer.end_of_text());
         for (std::size_t i = 0; output && i < block.size(); ++i) {

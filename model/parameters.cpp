@@ -9,8 +9,7 @@
 namespace ulmpi {
 
 ParameterId ParameterStore::declare(Parameter p) {
-    for (const Parameter& other : parameters_)
-        check(other.name != p.name, "the parameter " + p.name + " is declared twice");
+    check(names_.insert(p.name).second, "the parameter " + p.name + " is declared twice");
     p.local = p.global;
     if (!p.slicing.whole()) {
         std::size_t& extent = p.local.extent[static_cast<std::size_t>(p.slicing.axis)];

@@ -2,6 +2,7 @@
 // The weights of this rank: named, sliced, in one buffer.
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -90,6 +91,7 @@ private:
     };
 
     std::vector<Parameter> parameters_;
+    std::set<std::string> names_;
     std::size_t size_ = 0;
     Buffer values_, gradients_;
 };

@@ -24,6 +24,13 @@ std::vector<std::int32_t> document_starts(const MicroBatch& batch, Token end_of_
     return first;
 }
 
+/// Tokens or labels in [least, count); the least is -1 where "none" is allowed.
+void check_tokens(const std::vector<Token>& tokens, Token least, std::size_t count) {
+    check(
+        std::all_of(tokens.begin(), tokens.end(), [&](Token t) { return t >= least && t < static_cast<Token>(count); }),
+        "a token lies outside the vocabulary, or a label outside the classes");
+}
+
 std::span<std::byte> bytes_of(View<Real> view) { return std::as_writable_bytes(view.flat()); }
 
 }  // namespace
@@ -68,6 +75,7 @@ Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& 
 }
 
 void Stage::prepare(const BatchPlan& plan) {
+    check(plan.length <= config_.context, "micro-batches are planned longer than the model's context");
     plan_ = plan;
     const ActivationBytes bytes = activation_bytes(config_, head_config_, place_, plan);
     const auto threads = static_cast<std::size_t>(plan.threads);
@@ -92,10 +100,9 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
     for (const MicroBatch& batch : batches) {
         check(batch.sequences <= plan_.sequences && batch.length <= plan_.length,
               "a micro-batch is larger than planned");
-        check(!embedding_ ||
-                  std::all_of(batch.inputs.begin(), batch.inputs.end(),
-                              [&](Token t) { return t >= 0 && static_cast<std::size_t>(t) < config_.vocabulary; }),
-              "a token lies outside the vocabulary");
+        check_tokens(batch.inputs, 0, config_.vocabulary);
+        check_tokens(batch.targets, -1, config_.vocabulary);
+        if (head_config_) check_tokens(batch.labels, 0, head_config_->classes);
         first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
                                                      : std::vector<std::int32_t>{});
         sequences += batch.sequences;

@@ -67,7 +67,9 @@ void check_output() {
 }  // namespace
 
 int run_main(int argc, char** argv, const std::function<int(int, char**, const Communicator&)>& body) {
-    std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is reported, not fatal without a word
+    // A reader that has gone and a file that may not grow (ulimit -f) are reported, not fatal without a word.
+    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     int provided = 0;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     std::set_terminate(end_job);

@@ -83,15 +83,20 @@ private:
     Meeting* meeting_;
 };
 
-/// Runs `body(const Team&)` on `threads` threads, the caller being worker 0, and waits for all. An exception in another
-/// worker ends the program. Starting a thread costs some tens of microseconds: a team is made for a step, not a loop.
+/// Runs `body(const Team&)` on `threads` threads, the caller being worker 0, and waits for all. An exception in a
+/// worker of several ends the program: the others may be waiting for it. Starting a thread costs some tens of
+/// microseconds: a team is made for a step, not a loop.
 template <typename Body>
 void run_team(int threads, Body body) {
     Team::Meeting meeting(threads);
     std::vector<std::jthread> others;
     for (int worker = 1; worker < threads; ++worker)
         others.emplace_back([&body, &meeting, worker, threads] { body(Team(worker, threads, &meeting)); });
-    body(Team(0, threads, &meeting));
+    const auto lead = [&] { body(Team(0, threads, &meeting)); };
+    if (threads == 1)
+        lead();
+    else
+        [&]() noexcept { lead(); }();
 }
 
 }  // namespace ulmpi

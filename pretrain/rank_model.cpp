@@ -29,6 +29,14 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
       layout(wanted),
       stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
     const bool training = adamw.has_value();
+    // Below this nothing overflows when the estimate is added up.
+    const double elements = static_cast<double>(plan.sequences) * static_cast<double>(plan.length) *
+                            static_cast<double>(config.layers) *
+                            static_cast<double>(std::max({config.hidden, config.ffn_size(), config.vocabulary}));
+    check_usage(elements < 1e15,
+                fmt::format("this run needs far more memory than there is: activations of {:.0e} elements; use a "
+                            "smaller --micro-batch-size, --seq-length or --num-layers",
+                            elements));
     const BatchPlan batches{plan.sequences, plan.length,
                             training ? slots_needed(layout.schedule, stage.place(), plan.micro_batches) : 1,
                             layout.threads, training};
@@ -38,15 +46,16 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
-    std::uint64_t together_bytes = memory.total();
-    node.all_reduce_sum(std::span<std::uint64_t>(&together_bytes, 1));
+    auto together_bytes = static_cast<double>(memory.total());
+    node.all_reduce_sum(std::span<double>(&together_bytes, 1));
     together(world, [&] {
         check_usage(
-            together_bytes <= physical_memory(),
+            together_bytes <= static_cast<double>(physical_memory()),
             fmt::format("this run needs {} on a node that has {} (per rank: weights {}, gradients {}, moments {}, "
                         "activations {}); use more nodes, a larger --tensor-parallel-size or "
                         "--pipeline-parallel-size, or a smaller --micro-batch-size",
-                        format_bytes(together_bytes), format_bytes(physical_memory()), format_bytes(memory.parameters),
+                        format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e18))),
+                        format_bytes(physical_memory()), format_bytes(memory.parameters),
                         format_bytes(memory.gradients), format_bytes(memory.moments),
                         format_bytes(memory.activations)));
     });

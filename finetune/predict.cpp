@@ -80,20 +80,29 @@ public:
     ~Output() {
         if (path_.empty() || file_ == nullptr) return;
         std::fclose(file_);
-        std::error_code ignored;
-        std::filesystem::remove(temporary_, ignored);
+        remove_temporary();
     }
     void line(const std::string& text) {
         if (path_.empty()) return print_line(text);
-        check(std::fputs((text + "\n").c_str(), file_) >= 0, path_ + " cannot be written: is the disk full?");
+        check_written(std::fputs((text + "\n").c_str(), file_) >= 0);
     }
     void finish() {
         if (path_.empty()) return;
-        check(std::fclose(std::exchange(file_, nullptr)) == 0, path_ + " cannot be written: is the disk full?");
+        check_written(std::fclose(std::exchange(file_, nullptr)) == 0);
         publish(temporary_, path_);
     }
 
 private:
+    // An Error ends the job without unwinding.
+    void check_written(bool done) {
+        if (!done) remove_temporary();
+        check(done, path_ + " cannot be written: is the disk full?");
+    }
+    void remove_temporary() {
+        std::error_code ignored;
+        std::filesystem::remove(temporary_, ignored);
+    }
+
     std::string path_;
     std::filesystem::path temporary_;
     std::FILE* file_ = nullptr;

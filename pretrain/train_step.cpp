@@ -44,12 +44,18 @@ double sum_of_squared_gradients(Trainee& trainee, const PassOptions& options, co
 // Every slice of the last stage has the loss: each counts for its part.
 double own_loss(const Stage& stage, const Topology& topology) { return stage.loss() / topology.extents.tensor; }
 
-void check_finite(double loss, double norm, std::uint64_t step, const Topology& topology) {
-    check(
-        std::isfinite(loss) && std::isfinite(norm),
-        fmt::format("step {}, stage {}: the {} is not finite; the run stops here. Lower --lr, raise --warmup-steps, or "
-                    "set --clip-grad, and resume from the last checkpoint",
-                    step, topology.at.stage, std::isfinite(loss) ? "gradient norm" : "loss"));
+// Every rank has the same loss and norm; rank 0 says what is wrong and ends the job, the others wait for that. A loss
+// is the last stage's; gradients flow from the last stage down, so those of the uppermost bad one came first.
+void check_finite(const StepResult& result, double own_squares, std::uint64_t step, const Topology& topology) {
+    if (std::isfinite(result.loss) && std::isfinite(result.gradient_norm)) return;
+    const bool loss = !std::isfinite(result.loss);
+    std::array<int, 1> stage{loss ? topology.extents.pipeline - 1 : std::isfinite(own_squares) ? 0 : topology.at.stage};
+    topology.all.all_reduce_max(std::span<int>(stage));
+    check(topology.all.rank() != 0,
+          fmt::format("step {}, stage {}: the {} is not finite; the run stops here. Lower --lr, raise --warmup-steps, "
+                      "or set --clip-grad, and resume from the last checkpoint",
+                      step, stage[0], loss ? "loss" : "gradient norm"));
+    topology.all.barrier();
 }
 
 }  // namespace
@@ -68,7 +74,7 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
             topology.model.all_reduce_sum(std::span<double>(totals));
             topology.data.all_reduce_sum(std::span<double>(totals).subspan(1));
             result = {totals[1] * options.loss_scale, std::sqrt(totals[0])};
-            check_finite(result.loss, result.gradient_norm, step, topology);
+            check_finite(result, squares, step, topology);
         });
         // As PyTorch's clip_grad_norm_: scaled by max / (norm + 1e-6) when the norm is larger.
         const bool clip = max_gradient_norm > 0 && result.gradient_norm > max_gradient_norm;

@@ -159,22 +159,21 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
 }
 
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
-    static const std::vector<std::pair<const char*, const char*>> options{
-        {"num-layers", "layers"},
-        {"hidden-size", "hidden"},
-        {"num-attention-heads", "heads"},
-        {"ffn-hidden-size", "ffn"},
-        {"seq-length", "context"},
-        {"layer-preprocess", "preprocess"},
-        {"layer-postprocess", "postprocess"},
-        {"normalization", "normalization"},
-        {"activation", "activation"},
-        {"position-embedding", "position"},
-        {"tie-embeddings", "tied"},
-        {"linear-bias", "linear_bias"},
-        {"norm-eps", "norm_eps"},
-        {"zero-residual-init", "zero_residual_init"},
-        {"mask-documents", "mask_documents"}};
+    static const std::vector<std::pair<const char*, const char*>> options{{"num-layers", "layers"},
+                                                                          {"hidden-size", "hidden"},
+                                                                          {"num-attention-heads", "heads"},
+                                                                          {"ffn-hidden-size", "ffn"},
+                                                                          {"seq-length", "context"},
+                                                                          {"layer-preprocess", "preprocess"},
+                                                                          {"layer-postprocess", "postprocess"},
+                                                                          {"normalization", "normalization"},
+                                                                          {"activation", "activation"},
+                                                                          {"position-embedding", "position"},
+                                                                          {"tie-embeddings", "tied"},
+                                                                          {"linear-bias", "linear_bias"},
+                                                                          {"norm-eps", "norm_eps"},
+                                                                          {"zero-residual-init", "zero_residual_init"},
+                                                                          {"mask-documents", "mask_documents"}};
     const nlohmann::json shape = to_json(model), given = table.json();
     for (const auto& [name, field] : options) {
         if (!given.contains(name)) continue;

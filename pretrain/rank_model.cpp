@@ -54,7 +54,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
             fmt::format("this run needs {} on a node that has {} (per rank: weights {}, gradients {}, moments {}, "
                         "activations {}); use more nodes, a larger --tensor-parallel-size or "
                         "--pipeline-parallel-size, or a smaller --micro-batch-size",
-                        format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e18))),
+                        format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))),
                         format_bytes(physical_memory()), format_bytes(memory.parameters),
                         format_bytes(memory.gradients), format_bytes(memory.moments),
                         format_bytes(memory.activations)));

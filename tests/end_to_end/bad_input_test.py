@@ -47,8 +47,8 @@ UNUSABLE = {
     "giant model": (1, PRETRAIN + " --hidden-size 1048576 --num-layers 10000", "needs", "B on a node that has", "--tensor-parallel-size"),
     "giant model in slices": (2, PRETRAIN + " --hidden-size 65536 --num-layers 200 --tp 2", "weights", "--micro-batch-size"),
     "giant batch": (1, PRETRAIN + " --seq-length 64 --micro-batch-size 1048576 --global-batch-size 16777216 --hidden-size 1024", "activations", "--micro-batch-size"),
-    "giant everything": (1, PRETRAIN.replace("--seq-length 32", "") + " --num-layers 10000 --hidden-size 1048576 --ffn-hidden-size 4194304 "
-                         "--seq-length 4194304 --data long --micro-batch-size 1048576 --global-batch-size 16777216", "long|activations"),
+    "giant everything": (1, "bench step --num-layers 10000 --hidden-size 1048576 --num-attention-heads 16 --seq-length 4194304 "
+                         "--micro-batch-size 1048576 --vocab-size 300", "far more memory", "--micro-batch-size"),
     "giant step": (1, "bench step --num-layers 5000 --hidden-size 16384 --num-attention-heads 16 --seq-length 32 --micro-batch-size 1 --vocab-size 300", "needs"),
     # data commands
     "text that is not there": (1, "data tokenizer --input no.txt --vocab-size 300 --output new.json", "no.txt"),

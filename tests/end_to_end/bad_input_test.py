@@ -1,6 +1,5 @@
 """What cannot be used is refused: one message that names the thing and the mend, the promised exit status, nothing
 overwritten, nothing half-written left behind, no rank left running."""
-import concurrent.futures
 import gzip
 import os
 import pathlib
@@ -8,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from workshop import SHAPE, Workshop, checkpoint, contents, main, write_corpus
+from workshop import SHAPE, Workshop, at_once, checkpoint, contents, main, write_corpus
 
 TRAIN = "--global-batch-size 4 --micro-batch-size 2"
 PRETRAIN = f"pretrain --data shards --run new --train-steps 2 {TRAIN} {' '.join(SHAPE)}"
@@ -226,14 +225,12 @@ class BadInput(Workshop):
         return messages[0]
 
     def test_what_cannot_be_used_is_refused(self):
-        """Three at a time: most of their time MPI waits for itself."""
         def run(case):
             ranks, command, *_ = case
             words = [word.replace("@", " ") for word in settled(command).split()]
             return self.run_ulmpi(words, ranks=ranks)
 
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            results = list(pool.map(run, UNUSABLE.values()))
+        results = at_once(run, UNUSABLE.values())
         for (name, (_, _, *wanted)), done in zip(UNUSABLE.items(), results):
             with self.subTest(name):
                 message = self.assert_fails(done, 2, *wanted)

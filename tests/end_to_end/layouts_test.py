@@ -2,7 +2,7 @@
 import json
 import re
 
-from workshop import LAYOUTS, SHAPE, Workshop, main, metrics
+from workshop import LAYOUTS, SHAPE, Workshop, at_once, main, metrics
 
 COMMON = "--global-batch-size 8 --log-interval 1 --threads-per-rank 1"
 NAMES = {name: "run-" + re.sub(r"\W+", "-", name) for name in LAYOUTS}
@@ -12,7 +12,8 @@ class Layouts(Workshop):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for layout, run in NAMES.items():
+        def chain(layout):
+            run = NAMES[layout]
             small = "--micro-batch-size 3" if layout == "1" else ""  # a batch of 8 leaves one of 2
             cls.ok(
                 f"pretrain --data shards --valid shards --dropout 0.1 --train-steps 8 --lr 3e-3 {COMMON} --run {run}.1",
@@ -28,6 +29,8 @@ class Layouts(Workshop):
                 f"--class-weights balanced --lr 1e-2 {COMMON.replace('8', '12')} --eval-interval 4 --run {run}.3",
                 layout=layout,
             )
+
+        at_once(chain, LAYOUTS)
         with open("lines.txt", "w") as out, open("test.tsv") as records:
             next(records)
             out.write("".join(line.split("\t")[1] for line in records))

@@ -2,7 +2,7 @@
 import os
 import shutil
 
-from workshop import LAYOUTS, SHAPE, Workshop, checkpoint, contents, main, metrics, tensors
+from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, contents, main, metrics, tensors
 
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --save-interval 5 --keep-last 10 --log-interval 1"
 PRETRAIN = f"pretrain --data shards --valid shards --eval-interval 5 --train-steps 10 --lr 3e-3 {COMMON}"
@@ -32,20 +32,24 @@ class Resume(Workshop):
             self.assertEqual(tensor.tobytes(), b[name].tobytes(), name)
 
     def test_ten_steps_are_five_and_five(self):
-        layouts = ["1", "dp2", "tp2", "pp2", "tp2 x pp2"]
-        for stage, command in STAGES.items():
-            for layout, threads in [("1", "2")] + [(name, "1") for name in layouts]:
-                with self.subTest(stage=stage, layout=layout, threads=threads):
-                    arguments = [*command, "--threads-per-rank", threads]
-                    self.ok(*arguments, "--run whole", layout=layout)
-                    shutil.copytree("whole", "parts")
-                    os.remove(checkpoint("parts", 10))
-                    self.ok(*arguments, "--run parts", layout=layout)
-                    self.assertIn("step 5", self.said)
-                    self.assert_same_bits(checkpoint("whole", 10), checkpoint("parts", 10))
-                    self.assertEqual(metrics("whole"), metrics("parts"))
-                shutil.rmtree("whole")
-                shutil.rmtree("parts", ignore_errors=True)
+        layouts = [("1", "2")] + [(name, "1") for name in ("1", "dp2", "tp2", "pp2", "tp2 x pp2")]
+        cases = [(stage, layout, threads) for stage in STAGES for layout, threads in layouts]
+
+        def run(case):
+            stage, layout, threads = case
+            whole, parts = (f"{part}-{cases.index(case)}" for part in ("whole", "parts"))
+            arguments = [*STAGES[stage], "--threads-per-rank", threads]
+            self.ok(*arguments, "--run", whole, layout=layout)
+            shutil.copytree(whole, parts)
+            os.remove(checkpoint(parts, 10))
+            self.ok(*arguments, "--run", parts, layout=layout)
+            return whole, parts, self.said
+
+        for (stage, layout, threads), (whole, parts, said) in zip(cases, at_once(run, cases)):
+            with self.subTest(stage=stage, layout=layout, threads=threads):
+                self.assertIn("step 5", said)
+                self.assert_same_bits(checkpoint(whole, 10), checkpoint(parts, 10))
+                self.assertEqual(metrics(whole), metrics(parts))
 
     def test_resume_from_a_named_checkpoint_in_a_fresh_folder(self):
         self.ok(PRETRAIN, SHAPE, "--run named")

@@ -2,6 +2,7 @@
 
 Usage of every test: TEST.py ULMPI MPIEXEC [unittest's own arguments].
 """
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 LAYOUTS = {
@@ -60,6 +62,7 @@ class Workshop(unittest.TestCase):
 
     ulmpi = mpiexec = folder = None
     maxDiff = None
+    heard = threading.local()
 
     @classmethod
     def setUpClass(cls):
@@ -105,11 +108,22 @@ class Workshop(unittest.TestCase):
         done = cls.run_ulmpi(*arguments, options, ranks=ranks, **more)
         if done.returncode != 0:
             raise AssertionError(f"{done.args}: status {done.returncode}\n{done.stderr.decode(errors='replace')}")
-        cls.said = done.stderr.decode()
+        cls.heard.said = done.stderr.decode()
         return done.stdout
+
+    @property
+    def said(self):
+        """What the last ok() of this thread left on standard error."""
+        return self.heard.said
 
     def assert_close(self, a, b, relative, what):
         self.assertLessEqual(abs(a - b), relative * max(abs(a), abs(b)), f"{what}: {a} and {b}")
+
+
+def at_once(function, items):
+    """function(item) of each, three at a time: most of their time MPI waits for itself. Results in order."""
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        return list(pool.map(function, items))
 
 
 def metrics(run):

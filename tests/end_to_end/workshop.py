@@ -120,9 +120,9 @@ class Workshop(unittest.TestCase):
         self.assertLessEqual(abs(a - b), relative * max(abs(a), abs(b)), f"{what}: {a} and {b}")
 
 
-def at_once(function, items):
-    """function(item) of each, three at a time: most of their time MPI waits for itself. Results in order."""
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+def at_once(function, items, workers=3):
+    """function(item) of each, a few at a time: most of their time MPI waits for itself. Results in order."""
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
 
 

@@ -36,13 +36,13 @@ for set in train valid; do
     "$ulmpi" data shards --tokenizer "$work/tokenizer.json" --input "$(text $set)" --output "$work/$set"
 done
 
-shape=(--num-layers 4 --hidden-size 256 --num-attention-heads 4 --seq-length 128 --position-embedding rotary
+shape=(--num-layers 4 --hidden-size 160 --num-attention-heads 5 --seq-length 128 --position-embedding rotary
     --zero-residual-init on)
-speed=$(on_ranks bench step "${shape[@]}" --vocab-size $vocabulary --micro-batch-size 8 --threads-per-rank 1 --steps 20 |
+speed=$(on_ranks bench step "${shape[@]}" --vocab-size $vocabulary --micro-batch-size 4 --threads-per-rank 1 --steps 50 |
     python3 -c 'import json, sys; print(int(json.loads(sys.stdin.readlines()[-1])["tokens_per_s"]))')
 tokens=$(awk -v speed="$speed" -v minutes="$minutes" 'BEGIN { printf "%d", speed * minutes * 60 * 0.95 }')
 say "$speed tokens/s on $ranks ranks: $tokens tokens in $minutes minutes"
 on_ranks pretrain --data "$work/train" --valid "$work/valid" --run "$work/run" "${shape[@]}" --train-tokens "$tokens" \
-    --micro-batch-size 8 --global-batch-size 16 --lr 3e-3 --lr-schedule linear --warmup-steps 100 --adam-beta2 0.98 \
+    --micro-batch-size 4 --global-batch-size 8 --lr 3e-3 --lr-schedule linear --warmup-steps 100 --adam-beta2 0.98 \
     --weight-decay 0.1 --threads-per-rank 1
 on_ranks evaluate --model "$work/run" --data "$work/valid" --stride 64

@@ -28,8 +28,8 @@ struct Trainee {
 
 /// Forward and backward of all micro-batches, gradients summed over the replicas, clipped, and one AdamW update.
 /// `batches` are this replica's, every rank of it having the same; options.loss_scale is 1 / targets of the global
-/// batch. max_gradient_norm 0: no clipping. When the loss or the norm is not finite, rank 0 throws Error naming step and
-/// pipeline stage, and the others wait for the end of the job.
+/// batch. max_gradient_norm 0: no clipping. When the loss or the norm is not finite, rank 0 throws Error naming step
+/// and pipeline stage, and the others wait for the end of the job.
 StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options,
                       const GroupRates& rates, double max_gradient_norm, std::uint64_t step);
 

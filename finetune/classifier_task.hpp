@@ -39,6 +39,7 @@ public:
     std::uint64_t steps() const override { return steps_per_epoch_ * static_cast<std::uint64_t>(options_.epochs); }
     StepPlan plan(std::uint64_t step) const override;
     std::vector<float> class_weights() const override { return options_.class_weights; }
+    bool evaluates() const override { return valid_ != nullptr || test_ != nullptr; }
     std::vector<Record> evaluate(bool last) override;
     /// Of the last evaluation of the test set.
     const std::optional<ClassificationReport>& test_report() const { return test_report_; }

@@ -38,6 +38,7 @@ public:
                       const TrainingOptions& training, std::size_t micro_batch, double discriminative_factor);
     std::uint64_t steps() const override { return rate_.steps; }
     StepPlan plan(std::uint64_t step) const override;
+    bool evaluates() const override { return valid_ != nullptr; }
     std::vector<Record> evaluate(bool last) override;
 
 private:

@@ -26,6 +26,16 @@ std::uintmax_t length_to_keep(const std::filesystem::path& path, std::uint64_t s
 
 }  // namespace
 
+bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step) {
+    std::ifstream in(path, std::ios::binary);
+    for (std::string line; std::getline(in, line);) {
+        const auto record = nlohmann::json::parse(line, nullptr, false);
+        if (record.is_discarded() || record.value("step", std::uint64_t{0}) != step) continue;
+        if (const std::string kind = record.value("kind", ""); kind == "valid" || kind == "test") return true;
+    }
+    return false;
+}
+
 Record number(double value) { return std::strtod(fmt::format("{:.9g}", value).c_str(), nullptr); }
 
 MetricsFile::MetricsFile(const std::filesystem::path& path, std::uint64_t step) : path_(path) {

@@ -14,6 +14,9 @@ using Record = nlohmann::ordered_json;
 /// A real number with enough digits to tell two floats apart (%.9g).
 Record number(double value);
 
+/// Whether a file of metrics holds an evaluation ("valid" or "test") of that step.
+bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step);
+
 /// Appends records; one rank. Lines of steps after `step` are cut when opened: they are about to be run again.
 class MetricsFile {
 public:

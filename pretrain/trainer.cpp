@@ -63,9 +63,14 @@ public:
         }
         bar_.clear();
         save(true);
+        judge(progress_.tokens - start.tokens, seconds_since(begin));
+    }
+
+    /// What follows the last checkpoint, after `tokens` in `seconds` of this process.
+    void judge(std::uint64_t tokens, double seconds) {
         evaluate(true);
         if (leader_) metrics_->sync();
-        table(progress_.tokens - start.tokens, seconds_since(begin));
+        table(tokens, seconds);
     }
 
 private:
@@ -183,13 +188,12 @@ private:
 
 void run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
                   const RunDescription& description, Progress progress) {
-    if (progress.step >= task.steps()) {
-        if (model.topology.all.rank() == 0)
-            fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run,
-                       progress.step);
-        return;
-    }
-    Training(model, task, training, run, description, progress).run();
+    if (progress.step < task.steps()) return Training(model, task, training, run, description, progress).run();
+    const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
+    const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
+    if (task.evaluates() && !judged) return Training(model, task, training, run, description, progress).judge(0, 0);
+    if (model.topology.all.rank() == 0)
+        fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
 }
 
 std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world) {

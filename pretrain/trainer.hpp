@@ -31,6 +31,8 @@ public:
     virtual StepPlan plan(std::uint64_t step) const = 0;
     /// Weights on the loss of each class; empty: 1.
     virtual std::vector<float> class_weights() const { return {}; }
+    /// Whether there is anything to be judged on.
+    virtual bool evaluates() const = 0;
     /// Records of an evaluation: after the last update (`last`), or in between. May be empty.
     virtual std::vector<Record> evaluate(bool last) = 0;
 };

@@ -1,5 +1,6 @@
 """A run in two parts is the run in one: bit for bit under the same layout, closely under another."""
 import os
+import json
 import shutil
 
 from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, contents, main, metrics, tensors
@@ -94,6 +95,21 @@ class Resume(Workshop):
                 self.assertIn("nothing to do", self.said)
                 self.assertEqual(before, contents("done"))
             shutil.rmtree("done")
+
+    def test_a_run_killed_before_its_judgement_is_judged(self):
+        command = [*STAGES["pretrain"], "--run done"]
+        self.ok(*command)
+        with open("done/metrics.jsonl") as file:
+            lines = file.readlines()
+        self.assertEqual(json.loads(lines[-1])["kind"], "valid")
+        with open("done/metrics.jsonl", "w") as file:
+            file.writelines(lines[:-1])
+        self.ok(*command)
+        with open("done/metrics.jsonl") as file:
+            self.assertEqual(file.readlines(), lines)
+        self.ok(*command)
+        self.assertIn("nothing to do", self.said)
+        shutil.rmtree("done")
 
     def test_its_configuration_runs_it_again(self):
         for stage, command in STAGES.items():

@@ -102,8 +102,8 @@ echo "$(tokens_in general) tokens of general text, $(tokens_in domain) of the ta
 
 export OMP_NUM_THREADS=1 # a rank a core: faster here than one rank with as many threads
 on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 0 "$ulmpi" "$@"; }
-# Small, because a model learns most from a few minutes when it sees much text: WikiText-2 in equal time gave a width of
-# 128 a perplexity of 510 a word where 256 had 893.
+# Small, because a model learns most from a few minutes when it sees much text: on WikiText-2 a width of
+# 128 had a perplexity of 510 a word after 2 min 38 s, one of 256 had 893 after 3 min 53 s.
 shape=(--num-layers 4 --hidden-size 128 --num-attention-heads 4 --seq-length 128 --position-embedding rotary
     --zero-residual-init on)
 

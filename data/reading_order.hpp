@@ -11,15 +11,9 @@
 #include <utility>
 #include <vector>
 
-namespace ulmpi {
+#include "parallel/random_key.hpp"
 
-/// The finalizer of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64 bits without visible structure.
-constexpr std::uint64_t mix_bits(std::uint64_t x) {
-    x += 0x9e3779b97f4a7c15;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
+namespace ulmpi {
 
 /// A permutation of [0, size) that `key` names, at `index` < size; size > 0. Four rounds of a Feistel network permute
 /// the next power of four, and a value outside is permuted again until it falls inside (cycle walking: Black and
@@ -39,7 +33,7 @@ constexpr std::uint64_t permuted(std::uint64_t key, std::uint64_t index, std::ui
 /// Which of `windows` > 0 training windows is read at `position`, counted from the first sample of the run. Every epoch
 /// of `windows` positions reads each window once, in an order of its own.
 constexpr std::uint64_t window_at(std::uint64_t seed, std::uint64_t position, std::uint64_t windows) {
-    return permuted(mix_bits(seed ^ mix_bits(position / windows)), position % windows, windows);
+    return permuted(random_key(seed, position / windows), position % windows, windows);
 }
 
 /// The batches of one epoch over samples of the given lengths: sample indices, every sample once. The shuffled samples
@@ -50,7 +44,7 @@ inline std::vector<std::vector<std::uint32_t>> length_bucketed_batches(std::uint
                                                                        std::span<const std::uint32_t> lengths,
                                                                        std::size_t batch_size,
                                                                        std::size_t pool_batches = 50) {
-    const std::uint64_t key = mix_bits(seed ^ mix_bits(epoch));
+    const std::uint64_t key = random_key(seed, epoch);
     const std::size_t count = lengths.size();
     std::vector<std::uint32_t> order(count);
     for (std::size_t i = 0; i < count; ++i) order[i] = static_cast<std::uint32_t>(permuted(key, i, count));

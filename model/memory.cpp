@@ -1,7 +1,5 @@
 #include "model/memory.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "model/arena.hpp"
@@ -112,10 +110,6 @@ ActivationBytes activation_bytes(const ModelConfig& c, const std::optional<Class
     if (at.last()) bytes.shared = std::max(bytes.shared, shared_by_head(c, classifier, at, plan));
     bytes.own = own_by_worker(c, at, plan);
     return bytes;
-}
-
-std::size_t physical_memory() {
-    return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
 }
 
 }  // namespace ulmpi

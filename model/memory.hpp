@@ -39,7 +39,4 @@ struct ActivationBytes {
 ActivationBytes activation_bytes(const ModelConfig&, const std::optional<ClassifierConfig>&, const StagePlace&,
                                  const BatchPlan&);
 
-/// Bytes of physical memory that this machine has.
-std::size_t physical_memory();
-
 }  // namespace ulmpi

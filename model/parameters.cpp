@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "model/kernels/philox.hpp"
-#include "model/random_key.hpp"
 #include "parallel/error.hpp"
+#include "parallel/random_key.hpp"
 
 namespace ulmpi {
 

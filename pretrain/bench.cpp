@@ -6,7 +6,7 @@
 #include <chrono>
 
 #include "model/kernels/gemm.hpp"
-#include "model/random_key.hpp"
+#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/metrics.hpp"
 #include "pretrain/rank_model.hpp"
@@ -71,12 +71,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
         check_model(resolved);
         return resolved;
     });
-    const Layout layout{
-        together(world,
-                 [&] {
-                     return extents_for(world.size(), layout_options.pipeline_parallel, layout_options.tensor_parallel);
-                 }),
-        pipeline_schedule_from(layout_options.schedule), threads_per_rank(layout_options.threads, world)};
+    const Layout layout = layout_from(layout_options, world);
     together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
     RankModel model(world, layout, config, {},
                     {layout_options.micro_batch, config.context, static_cast<int>(accumulate)}, training.adamw);

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <numeric>
 
-#include "model/random_key.hpp"
+#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/commands.hpp"
 #include "pretrain/inference.hpp"

@@ -17,12 +17,6 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
     });
 }
 
-Layout layout_from(const LayoutOptions& options, const Communicator& world) {
-    return {
-        together(world, [&] { return extents_for(world.size(), options.pipeline_parallel, options.tensor_parallel); }),
-        pipeline_schedule_from(options.schedule), threads_per_rank(options.threads, world)};
-}
-
 std::unique_ptr<RankModel> load_for_inference(const StoredModel& stored, const HeadConfig& head, const Layout& layout,
                                               std::size_t sequences, std::size_t length, const Communicator& world) {
     together(world, [&] { check_layout(stored.config, layout.extents.pipeline, layout.extents.tensor); });

@@ -20,9 +20,6 @@ struct StoredModel {
 };
 StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world);
 
-/// The layout that options ask for, if it fits the ranks. Collective.
-Layout layout_from(const LayoutOptions& options, const Communicator& world);
-
 /// Weights loaded, nothing for training. Dropout is off. Collective.
 std::unique_ptr<RankModel> load_for_inference(const StoredModel& model, const HeadConfig& head, const Layout& layout,
                                               std::size_t sequences, std::size_t length, const Communicator& world);

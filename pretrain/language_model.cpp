@@ -184,10 +184,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
         save_interval_from(o.run.save_interval);
     });
 
-    const Layout layout{
-        together(world,
-                 [&] { return extents_for(world.size(), o.layout.pipeline_parallel, o.layout.tensor_parallel); }),
-        pipeline_schedule_from(o.layout.schedule), threads_per_rank(o.layout.threads, world)};
+    const Layout layout = layout_from(o.layout, world);
     together(world, [&] {
         check_usage(
             o.training.global_batch >= static_cast<std::size_t>(layout.extents.data),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "parallel/memory_limit.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
@@ -49,15 +50,16 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     auto together_bytes = static_cast<double>(memory.total());
     node.all_reduce_sum(std::span<double>(&together_bytes, 1));
     together(world, [&] {
+        const std::size_t limit = memory_limit();
         check_usage(
-            together_bytes <= static_cast<double>(physical_memory()),
-            fmt::format("this run needs {} on a node that has {} (per rank: weights {}, gradients {}, moments {}, "
-                        "activations {}); use more nodes, a larger --tensor-parallel-size or "
-                        "--pipeline-parallel-size, or a smaller --micro-batch-size",
-                        format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))),
-                        format_bytes(physical_memory()), format_bytes(memory.parameters),
-                        format_bytes(memory.gradients), format_bytes(memory.moments),
-                        format_bytes(memory.activations)));
+            together_bytes <= static_cast<double>(limit),
+            fmt::format(
+                "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
+                "activations {}); use more nodes, a larger --tensor-parallel-size or "
+                "--pipeline-parallel-size, or a smaller --micro-batch-size",
+                format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
+                format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
+                format_bytes(memory.activations)));
     });
     store.allocate(training);
     if (adamw) optimizer.emplace(store, *adamw);

@@ -5,16 +5,10 @@
 
 #include "model/stage.hpp"
 #include "parallel/topology.hpp"
+#include "pretrain/layout.hpp"
 #include "pretrain/train_step.hpp"
 
 namespace ulmpi {
-
-/// How the ranks carry a model.
-struct Layout {
-    Extents extents;
-    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
-    int threads = 1;
-};
 
 /// Largest pass that will be played: sequences and tokens of a micro-batch, micro-batches of a replica's share of a
 /// step.

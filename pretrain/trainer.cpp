@@ -7,8 +7,8 @@
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
-#include "model/random_key.hpp"
 #include "parallel/progress.hpp"
+#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -1,34 +1,13 @@
 #include "pretrain/training_options.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <set>
 
 namespace ulmpi {
-
-void add_layout_options(OptionTable& table, LayoutOptions& o) {
-    table.group("Layout of the ranks (data-parallel replicas = ranks / (tensor x pipeline))");
-    table.add("tensor-parallel-size", o.tensor_parallel, "slices that each layer is split into", "ranks");
-    table.alias("tp", "tensor-parallel-size");
-    table.range("tensor-parallel-size", 1, 4096);
-    table.add("pipeline-parallel-size", o.pipeline_parallel, "stages that the layers are dealt to", "ranks");
-    table.alias("pp", "pipeline-parallel-size");
-    table.range("pipeline-parallel-size", 1, 4096);
-    table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
-    table.choices("pipeline-schedule", {"gpipe", "1f1b"});
-    table.add("micro-batch-size", o.micro_batch, "sequences that go through the model together: memory grows with it",
-              "sequences");
-    table.range("micro-batch-size", 1, 1 << 20);
-    table.add("threads-per-rank", o.threads, "0: the cores that the rank may use, divided by the ranks that share them",
-              "threads");
-    table.range("threads-per-rank", 0, 1024);
-}
 
 void add_duration_options(OptionTable& table, TrainingOptions& o) {
     table.group("Training");
@@ -209,50 +188,6 @@ std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uin
     if (o.tokens) steps = static_cast<double>(*o.tokens) / (batch * static_cast<double>(length));
     if (o.epochs) steps = *o.epochs * static_cast<double>(samples) / batch;
     return static_cast<std::uint64_t>(std::max(1.0, std::ceil(steps - 1e-9)));
-}
-
-int threads_per_rank(int asked, const Communicator& world) {
-    cpu_set_t mask;
-    check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");
-    // Of each core of the node, how many of its ranks may use it.
-    const Communicator node = world.split_by_node();
-    std::vector<std::int32_t> users(CPU_SETSIZE, 0);
-    for (std::size_t core = 0; core < users.size(); ++core) users[core] = CPU_ISSET(core, &mask) ? 1 : 0;
-    const int usable = CPU_COUNT(&mask);
-    node.all_reduce_sum(std::span<std::int32_t>(users));
-    double share = 0;
-    for (std::size_t core = 0; core < users.size(); ++core)
-        if (CPU_ISSET(core, &mask)) share += 1.0 / users[core];
-    const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(share + 1e-9));
-
-    std::array<int, 2> worst{threads > usable ? 1 : 0,
-                             0};  // more threads than cores; more threads on the node than cores
-    std::int32_t all = threads;
-    node.all_reduce_sum(std::span<std::int32_t>(&all, 1));
-    const auto cores = std::count_if(users.begin(), users.end(), [](std::int32_t n) { return n > 0; });
-    worst[1] = all > cores ? 1 : 0;
-    world.all_reduce_max(std::span<int>(worst));
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    if (world.rank() == 0) {
-        if (worst[0])
-            fmt::print(
-                stderr,
-                "note: {} threads share the {} core(s) that rank 0 is bound to; mpirun --bind-to none (or --map-by "
-                "slot:PE={}) gives it more\n",
-                threads, usable, threads);
-        else if (worst[1])
-            fmt::print(
-                stderr,
-                "note: {} threads run on the {} cores of this node; fewer ranks or --threads-per-rank 1 go faster\n",
-                all, cores);
-        else if (asked == 0 && cores < online)
-            fmt::print(
-                stderr,
-                "note: the ranks of this node are bound to {} of its {} cores; mpirun --bind-to none lets them use "
-                "all\n",
-                cores, online);
-    }
-    return threads;
 }
 
 }  // namespace ulmpi

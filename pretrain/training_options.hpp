@@ -7,20 +7,11 @@
 
 #include "model/config.hpp"
 #include "parallel/option_table.hpp"
-#include "parallel/pipeline_schedule.hpp"
-#include "parallel/topology.hpp"
+#include "pretrain/layout.hpp"
 #include "pretrain/learning_rate.hpp"
 #include "pretrain/optimizer.hpp"
 
 namespace ulmpi {
-
-/// How the ranks are laid out and the batch is cut.
-struct LayoutOptions {
-    int tensor_parallel = 1, pipeline_parallel = 1;
-    std::string schedule = "1f1b";
-    std::size_t micro_batch = 8;  ///< sequences that go through the model together
-    int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
-};
 
 /// How long and how fast to learn.
 struct TrainingOptions {
@@ -55,7 +46,6 @@ struct ShapeOptions {
     ModelConfig resolved() const;
 };
 
-void add_layout_options(OptionTable& table, LayoutOptions& options);
 void add_duration_options(OptionTable& table, TrainingOptions& options);   ///< --train-steps, --train-tokens, --epochs
 void add_optimizer_options(OptionTable& table, TrainingOptions& options);  ///< batch, rates, AdamW, seed
 void add_run_options(OptionTable& table, RunOptions& options);
@@ -86,10 +76,5 @@ SaveInterval save_interval_from(const std::string& text);
 /// Updates of a run over a data set of `samples` sequences of `length` tokens: of --train-steps, --train-tokens or
 /// --epochs, of which one must be given.
 std::uint64_t steps_of(const TrainingOptions& options, std::uint64_t samples, std::uint64_t length);
-
-/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
-/// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
-/// Collective.
-int threads_per_rank(int asked, const Communicator& world);
 
 }  // namespace ulmpi

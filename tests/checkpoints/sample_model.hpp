@@ -8,8 +8,8 @@
 
 #include "checkpoints/checkpoint.hpp"
 #include "model/kernels/philox.hpp"
-#include "model/random_key.hpp"
 #include "model/stage.hpp"
+#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "tests/data/temporary_folder.hpp"
 

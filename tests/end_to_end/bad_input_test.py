@@ -43,7 +43,7 @@ UNUSABLE = {
     "slices without heads": (4, PRETRAIN + " --tp 4 --num-attention-heads 2", "--tensor-parallel-size 4", "2 attention heads"),
     "stages without layers": (4, PRETRAIN + " --pp 4", "--pipeline-parallel-size 4", "2 layers"),
     "replicas without sequences": (2, PRETRAIN + " --global-batch-size 1", "--global-batch-size 1", "2"),
-    "giant model": (1, PRETRAIN + " --hidden-size 1048576 --num-layers 10000", "needs", "B on a node that has", "--tensor-parallel-size"),
+    "giant model": (1, PRETRAIN + " --hidden-size 1048576 --num-layers 10000", "needs", "B on a node where it may use", "--tensor-parallel-size"),
     "giant model in slices": (2, PRETRAIN + " --hidden-size 65536 --num-layers 200 --tp 2", "weights", "--micro-batch-size"),
     "giant batch": (1, PRETRAIN + " --seq-length 64 --micro-batch-size 1048576 --global-batch-size 16777216 --hidden-size 1024", "activations", "--micro-batch-size"),
     "giant everything": (1, "bench step --num-layers 10000 --hidden-size 1048576 --num-attention-heads 16 --seq-length 4194304 "

@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
-#include "model/random_key.hpp"
 #include "model/stage.hpp"
 #include "parallel/pipeline_schedule.hpp"
+#include "parallel/random_key.hpp"
 
 namespace ulmpi::reference {
 
@@ -23,7 +23,7 @@ inline MicroBatch random_batch(const ModelConfig& c, std::uint32_t first, std::s
     b.length = length;
     b.first_sequence = first;
     const auto token = [&](std::size_t sequence, std::size_t t) {
-        return static_cast<Token>(mix(seed ^ mix(1000 * (first + sequence) + t)) % c.vocabulary);
+        return static_cast<Token>(random_key(seed, 1000 * (first + sequence) + t) % c.vocabulary);
     };
     for (std::size_t s = 0; s < count; ++s)
         for (std::size_t t = 0; t < length; ++t) {
@@ -39,7 +39,7 @@ inline MicroBatch random_labelled_batch(const ModelConfig& c, std::uint32_t firs
     MicroBatch b = random_batch(c, first, count, length, seed);
     b.targets.clear();
     for (std::size_t s = 0; s < count; ++s) {
-        const std::uint64_t random = mix((seed + 77) ^ mix(first + s));
+        const std::uint64_t random = random_key(seed + 77, first + s);
         b.lengths.push_back(static_cast<std::int32_t>(1 + random % length));
         b.labels.push_back(static_cast<std::int32_t>((random >> 32) % classes));
         for (auto t = static_cast<std::size_t>(b.lengths.back()); t < length; ++t) b.inputs[s * length + t] = 0;

@@ -1,0 +1,79 @@
+#include "pretrain/layout.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "parallel/run_main.hpp"
+
+namespace ulmpi {
+
+void add_layout_options(OptionTable& table, LayoutOptions& o) {
+    table.group("Layout of the ranks (data-parallel replicas = ranks / (tensor x pipeline))");
+    table.add("tensor-parallel-size", o.tensor_parallel, "slices that each layer is split into", "ranks");
+    table.alias("tp", "tensor-parallel-size");
+    table.range("tensor-parallel-size", 1, 4096);
+    table.add("pipeline-parallel-size", o.pipeline_parallel, "stages that the layers are dealt to", "ranks");
+    table.alias("pp", "pipeline-parallel-size");
+    table.range("pipeline-parallel-size", 1, 4096);
+    table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
+    table.choices("pipeline-schedule", {"gpipe", "1f1b"});
+    table.add("micro-batch-size", o.micro_batch, "sequences that go through the model together: memory grows with it",
+              "sequences");
+    table.range("micro-batch-size", 1, 1 << 20);
+    table.add("threads-per-rank", o.threads, "0: the cores that the rank may use, divided by the ranks that share them",
+              "threads");
+    table.range("threads-per-rank", 0, 1024);
+}
+
+Layout layout_from(const LayoutOptions& o, const Communicator& world) {
+    const Extents extents =
+        together(world, [&] { return extents_for(world.size(), o.pipeline_parallel, o.tensor_parallel); });
+    return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world)};
+}
+
+int threads_per_rank(int asked, const Communicator& world) {
+    cpu_set_t mask;
+    check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");
+    const int usable = CPU_COUNT(&mask);
+    // Of each core of the node, how many of its ranks may use it.
+    const Communicator node = world.split_by_node();
+    std::vector<std::int32_t> users(CPU_SETSIZE, 0);
+    for (std::size_t core = 0; core < users.size(); ++core) users[core] = CPU_ISSET(core, &mask) ? 1 : 0;
+    node.all_reduce_sum(std::span<std::int32_t>(users));
+    double share = 0;
+    for (std::size_t core = 0; core < users.size(); ++core)
+        if (CPU_ISSET(core, &mask)) share += 1.0 / users[core];
+    const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(share + 1e-9));
+
+    std::int32_t threads_of_node = threads;
+    node.all_reduce_sum(std::span<std::int32_t>(&threads_of_node, 1));
+    const auto cores = std::count_if(users.begin(), users.end(), [](std::int32_t n) { return n > 0; });
+    std::array<int, 2> crowded{threads > usable ? 1 : 0, threads_of_node > cores ? 1 : 0};  // any rank, any node
+    world.all_reduce_max(std::span<int>(crowded));
+    if (world.rank() != 0) return threads;
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (crowded[0])
+        fmt::print(stderr,
+                   "note: {} threads share the {} core(s) that rank 0 is bound to; mpirun --bind-to none (or --map-by "
+                   "slot:PE={}) gives it more\n",
+                   threads, usable, threads);
+    else if (crowded[1])
+        fmt::print(stderr,
+                   "note: {} threads run on the {} cores of this node; fewer ranks or --threads-per-rank 1 go faster\n",
+                   threads_of_node, cores);
+    else if (asked == 0 && cores < online)
+        fmt::print(stderr,
+                   "note: the ranks of this node are bound to {} of its {} cores; mpirun --bind-to none lets them use "
+                   "all\n",
+                   cores, online);
+    return threads;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,37 @@
+#pragma once
+// How the ranks and their threads share a model: what was asked for, and what fits.
+
+#include <cstddef>
+#include <string>
+
+#include "parallel/option_table.hpp"
+#include "parallel/pipeline_schedule.hpp"
+#include "parallel/topology.hpp"
+
+namespace ulmpi {
+
+/// How the ranks are laid out and the batch is cut, as options have it.
+struct LayoutOptions {
+    int tensor_parallel = 1, pipeline_parallel = 1;
+    std::string schedule = "1f1b";
+    std::size_t micro_batch = 8;  ///< sequences that go through the model together
+    int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
+};
+void add_layout_options(OptionTable& table, LayoutOptions& options);
+
+/// How the ranks carry a model.
+struct Layout {
+    Extents extents;
+    PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+    int threads = 1;
+};
+
+/// The layout that options ask for, if it fits the ranks; UsageError alike on all where it does not. Collective.
+Layout layout_from(const LayoutOptions& options, const Communicator& world);
+
+/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
+/// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
+/// Collective.
+int threads_per_rank(int asked, const Communicator& world);
+
+}  // namespace ulmpi

@@ -80,5 +80,32 @@ TEST(OptimizerTest, MatchesThePublishedUpdate) {
     }
 }
 
+// A running statistic moves a tenth of the way to what was seen, whatever the rate, decay and clipping.
+TEST(OptimizerTest, MovesRunningStatistics) {
+    for (int threads : {1, 2}) {
+        ParameterStore statistics;
+        statistics.declare({.name = "running_variance",
+                            .global = {5},
+                            .local = {},
+                            .slicing = {},
+                            .init = Init::one(),
+                            .group = 0,
+                            .statistic = true});
+        statistics.allocate(true);
+        statistics.initialize(1);
+        Optimizer optimizer(statistics, config);
+        Real expected = 1;
+        for (Real seen : {Real(3), Real(0.5)}) {
+            std::fill(statistics.gradients().begin(), statistics.gradients().end(), seen);
+            run_team(threads, [&](const Team& team) { optimizer.step(statistics, {{0.5}, 0}, 0.25, team); });
+            expected = Real(0.9) * expected + Real(0.1) * seen;
+            for (std::size_t i = 0; i < 5; ++i) {
+                EXPECT_NEAR(statistics.values()[i], expected, 1e-6);
+                EXPECT_EQ(statistics.gradients()[i], 0);
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace ulmpi

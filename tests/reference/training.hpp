@@ -28,7 +28,7 @@ struct Training {
     }
     Training(const Training&) = delete;
 
-    /// An update at one rate for all groups, the loss being the mean over `targets`.
+    /// An update at one rate for all groups, the loss being the mean over `targets`; a classifier's are its sequences.
     StepResult step(const std::vector<MicroBatch>& batches, std::size_t targets, std::uint64_t number,
                     double max_gradient_norm = 0, int first_trained_group = 0) {
         return train_step(trainee, batches, options(targets, number, first_trained_group), rates(first_trained_group),
@@ -38,6 +38,7 @@ struct Training {
         PassOptions o;
         o.random_key = random_key(5, number);
         o.loss_scale = 1.0 / static_cast<double>(targets);
+        o.global_sequences = targets;
         o.first_trained_group = first_trained_group;
         return o;
     }

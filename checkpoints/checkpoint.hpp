@@ -37,10 +37,11 @@ struct LoadPolicy {
     /// Names that keep their present values if the file lacks them: another head's. With this set, tensors of the file
     /// that the model lacks are left aside; without it, file and model must hold the same names.
     std::function<bool(const std::string&)> may_be_new = nullptr;
+    bool verified = false;  ///< the caller has had the file verified already
 };
 
 /// Fills the store and the moments with this rank's slices, after the file has been verified (each rank reads a share
-/// of it). Collective over the grid; throws the same UsageError on every rank.
+/// of it), unless it was. Collective over the grid; throws the same UsageError on every rank.
 void load_checkpoint(const std::filesystem::path& file, ParameterStore& store, const Moments& moments,
                      const Topology& topology, const LoadPolicy& policy = {});
 

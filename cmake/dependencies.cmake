@@ -29,3 +29,16 @@ target_include_directories(openblas SYSTEM INTERFACE ${OPENBLAS_INCLUDE})
 get_filename_component(openblas_run_path ${OPENBLAS_LIBRARY} DIRECTORY)
 set(CMAKE_BUILD_RPATH ${openblas_run_path})
 set(CMAKE_INSTALL_RPATH ${openblas_run_path})
+
+# oneDNN, for products of bf16: without it --precision bf16 is refused. Found by hand: the package's own CMake file asks
+# for OpenCL.
+find_library(ONEDNN_LIBRARY dnnl)
+find_path(ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp)
+add_library(onednn INTERFACE)
+if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE)
+  target_link_libraries(onednn INTERFACE ${ONEDNN_LIBRARY})
+  target_include_directories(onednn SYSTEM INTERFACE ${ONEDNN_INCLUDE})
+  target_compile_definitions(onednn INTERFACE ULMPI_ONEDNN)
+else()
+  message(STATUS "oneDNN (libdnnl-dev) not found: built without --precision bf16")
+endif()

@@ -185,11 +185,12 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     Progress progress;
     model.store.initialize(o.training.seed);
     if (resumed)
-        progress = resume_from(*resumed, model);
+        progress = resume_from(*source, model);
     else if (source)
-        load_checkpoint(
-            source->path, model.store, {}, model.topology,
-            {.moments = false, .may_be_new = [](const std::string& name) { return name.starts_with("classifier."); }});
+        load_checkpoint(source->path, model.store, {}, model.topology,
+                        {.moments = false,
+                         .may_be_new = [](const std::string& name) { return name.starts_with("classifier."); },
+                         .verified = true});
 
     o.classifier.micro_batch = micro_batch;
     o.classifier.padding = tokenizer.end_of_text();

@@ -80,8 +80,8 @@ ClassifierTask::ClassifierTask(RankModel& model, const LabelledSet& train, const
 // One course of the rate spans a phase; below the head each group learns `factor` times slower than the one above.
 GroupRates ClassifierTask::rates(std::uint64_t step) const {
     const auto epoch = static_cast<int>(step / steps_per_epoch_);
-    const Phase& phase =
-        *std::find_if(phases_.rbegin(), phases_.rend(), [&](const Phase& p) { return p.first_epoch <= epoch; });
+    const UnfreezingPhase& phase = *std::find_if(phases_.rbegin(), phases_.rend(),
+                                                 [&](const UnfreezingPhase& p) { return p.first_epoch <= epoch; });
     RateConfig config;
     config.schedule = rate_schedule_from(training_.lr_schedule);
     config.peak = training_.lr;

@@ -39,6 +39,7 @@ public:
     std::uint64_t steps() const override { return steps_per_epoch_ * static_cast<std::uint64_t>(options_.epochs); }
     StepPlan plan(std::uint64_t step) const override;
     std::vector<float> class_weights() const override { return options_.class_weights; }
+    double flops(std::uint64_t) const override { return 0; }  // groups are frozen, rows padded
     bool evaluates() const override { return valid_ != nullptr || test_ != nullptr; }
     std::vector<Record> evaluate(bool last) override;
     /// Of the last evaluation of the test set.
@@ -55,7 +56,7 @@ private:
     ClassifierOptions options_;
     std::vector<std::uint32_t> lengths_;
     std::uint64_t steps_per_epoch_;
-    std::vector<Phase> phases_;
+    std::vector<UnfreezingPhase> phases_;
     mutable std::uint64_t epoch_ = ~std::uint64_t{0};  ///< whose batches are below
     mutable std::vector<std::vector<std::uint32_t>> batches_;
     std::optional<ClassificationReport> test_report_;

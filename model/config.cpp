@@ -66,6 +66,11 @@ double residual_deviation(const ModelConfig& c) {
     return c.zero_residual_init ? 0 : 0.02 / std::sqrt(2.0 * static_cast<double>(c.layers));
 }
 
+double training_flops(const ModelConfig& c, std::uint64_t parameters) {
+    const std::size_t positions = c.position == PositionEmbedding::learned ? c.context * c.hidden : 0;
+    return 6 * static_cast<double>(parameters - positions) + 12 * static_cast<double>(c.layers * c.hidden * c.context);
+}
+
 std::uint32_t dropout_place_of_block(std::size_t block) { return static_cast<std::uint32_t>(1 + 3 * block); }
 std::uint32_t dropout_place_after(const ModelConfig& c) { return dropout_place_of_block(c.layers); }
 

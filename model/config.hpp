@@ -44,6 +44,11 @@ struct ModelConfig {
 /// two sublayers begins with the variance of one (GPT-2), or 0.
 double residual_deviation(const ModelConfig&);
 
+/// Floating-point operations of forward and backward for one token of a language model with so many parameters, as
+/// is usually counted: 6 a parameter that is multiplied by (position embeddings are not), and 12 L d T of attention as
+/// if it were not causal.
+double training_flops(const ModelConfig&, std::uint64_t parameters);
+
 /// Dropout places, numbered through the whole model: 0 the embedding, then three for each block (attention
 /// probabilities, attention's residual, feed-forward's residual), then those of a classifier head.
 std::uint32_t dropout_place_of_block(std::size_t block);

@@ -7,6 +7,7 @@
 
 #include "model/arena.hpp"
 #include "model/kernels/dropout.hpp"
+#include "model/kernels/factor.hpp"
 #include "model/real.hpp"
 #include "model/tensor.hpp"
 #include "parallel/communicator.hpp"
@@ -51,11 +52,21 @@ struct Context {
     Range rows;                               ///< of the micro-batch's rows, this worker's
     std::span<const std::int32_t> first_key;  ///< earliest position each row attends to; empty: all of its sequence
 
-    Arena kept;                      ///< shared, lives until backward of this micro-batch is done
-    Arena shared;                    ///< shared temporaries: handed back only behind a barrier
-    Arena own;                       ///< this worker's temporaries
-    std::vector<View<Real>> record;  ///< what forward kept, taken back in reverse order
-    double loss = 0;                 ///< sum of the losses of this worker's rows
+    Precision precision = Precision::fp32;  ///< of the products of linear layers
+    Arena kept;                             ///< shared, lives until backward of this micro-batch is done
+    Arena shared;                           ///< shared temporaries: handed back only behind a barrier
+    Arena own;                              ///< this worker's temporaries
+    std::vector<View<Real>> record;         ///< what forward kept, taken back in reverse order
+    double loss = 0;                        ///< sum of the losses of this worker's rows
+
+    /// This worker's rows as a factor of products: x itself, or a rounded copy in its own arena.
+    Factor own_factor(Matrix<const Real> x);
+    /// The same of all rows, of which each worker rounds its own, `mine`; the copy lies in the shared arena. Behind a
+    /// barrier the other workers' rows are there too.
+    Factor shared_factor(View<const Real> x, Range mine);
+    Factor shared_factor(View<const Real> x) { return shared_factor(x, rows); }
+    /// The same, but x itself is rounded: its rows begin with their rounded form from now on.
+    Factor factor_in_place(View<Real> x, Range mine) const;
 
     void keep(View<Real> view) { record.push_back(view); }
     View<Real> recall() {

@@ -10,6 +10,12 @@ namespace ulmpi {
 namespace {
 
 // An arena that has no memory adds up what would be allocated; each function mirrors the allocations of its layer.
+
+void allocate_rounded(Arena& arena, const BatchPlan& plan, std::initializer_list<Shape> factors) {
+    if (plan.precision == Precision::fp32) return;
+    for (const Shape& factor : factors) arena.allocate<BFloat16>(factor);
+}
+
 std::size_t kept_by_block(const ModelConfig& c, const StagePlace& at, const BatchPlan& plan) {
     const std::size_t rows = plan.sequences * plan.length;
     const auto slices = static_cast<std::size_t>(at.slices), slice = static_cast<std::size_t>(at.slice);
@@ -46,13 +52,17 @@ std::size_t shared_by_backward(const ModelConfig& c, const StagePlace& at, const
     if (c.normalises_before()) arena.allocate({rows, c.hidden});
     {
         const ArenaScope attention(arena);
-        arena.allocate({rows, 4 * heads * c.head_size()});
-        arena.allocate({1});
+        const std::size_t width = heads * c.head_size();
+        arena.allocate({rows, width});
+        arena.allocate({rows, 3 * width});
+        allocate_rounded(arena, plan, {{rows, c.hidden}, {rows, 3 * width}, {rows, width}, {rows, c.hidden}});
     }
     {
         const ArenaScope feed_forward(arena);
         for (int buffer = 0; buffer < (c.activation == Activation::swiglu ? 3 : 2); ++buffer)
             arena.allocate({rows, ffn});
+        allocate_rounded(arena, plan, {{rows, ffn}, {rows, c.hidden}, {rows, ffn}, {rows, c.hidden}});
+        if (c.activation == Activation::swiglu) allocate_rounded(arena, plan, {{rows, ffn}});
     }
     arena.allocate({static_cast<std::size_t>(plan.threads), 2 * c.hidden});
     return arena.most_used();
@@ -79,6 +89,7 @@ std::size_t shared_by_head(const ModelConfig& c, const std::optional<ClassifierC
         arena.allocate({2, rows});
         for (std::size_t columns : {c.hidden, ids, std::size_t{1}, std::size_t{2}, std::size_t{1}})
             arena.allocate({chunk, columns});
+        allocate_rounded(arena, plan, {{chunk, c.hidden}});
         arena.allocate({n, c.hidden});
     }
     arena.allocate({static_cast<std::size_t>(plan.threads), 2 * c.hidden});
@@ -92,7 +103,16 @@ std::size_t own_by_worker(const ModelConfig& c, const StagePlace& at, const Batc
         even_slice(c.ffn_size(), static_cast<std::size_t>(at.slices), static_cast<std::size_t>(at.slice)).size();
     Arena arena;
     if (c.normalises_before()) arena.allocate({mine, c.hidden});
-    arena.allocate({std::max(mine * ffn, attention_scratch(plan.length, c.head_size()))});
+    {
+        const ArenaScope inwards(arena);
+        allocate_rounded(arena, plan, {{mine, c.hidden}});
+    }
+    {
+        const ArenaScope activated(arena);
+        arena.allocate({mine, ffn});
+        allocate_rounded(arena, plan, {{mine, ffn}});
+    }
+    arena.allocate({attention_scratch(plan.length, c.head_size())});
     return arena.most_used();
 }
 

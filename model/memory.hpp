@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/config.hpp"
+#include "model/kernels/factor.hpp"
 #include "model/layers/classifier_head.hpp"
 #include "parallel/slice.hpp"
 
@@ -26,6 +27,7 @@ struct BatchPlan {
     std::size_t sequences = 1, length = 1;
     int slots = 1, threads = 1;
     bool training = true;
+    Precision precision = Precision::fp32;
 };
 
 /// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker.

@@ -23,9 +23,19 @@ ParameterId ParameterStore::declare(Parameter p) {
     return ParameterId{parameters_.size() - 1};
 }
 
-void ParameterStore::allocate(bool with_gradients) {
-    values_ = Buffer(size_);
-    if (with_gradients) gradients_ = Buffer(size_);
+void ParameterStore::allocate(bool with_gradients, Precision precision) {
+    values_ = Buffer<Real>(size_);
+    if (with_gradients) gradients_ = Buffer<Real>(size_);
+    if (precision == Precision::bf16) rounded_ = Buffer<BFloat16>(size_);
+}
+
+Factor ParameterStore::factor(ParameterId id) const {
+    if (rounded_.data() == nullptr) return Factor(Matrix<const Real>(value(id)));
+    return Factor(Matrix<const BFloat16>(View<const BFloat16>{rounded_.data() + at(id).offset, at(id).local}));
+}
+
+void ParameterStore::round_values() {
+    if (rounded_.data() != nullptr) round_to_bfloat16(rounded_.data(), values_.data(), size_);
 }
 
 void ParameterStore::initialize(std::uint64_t seed) {
@@ -52,6 +62,7 @@ void ParameterStore::initialize(std::uint64_t seed) {
                 for (Range range : p.slicing.ranges) draw(row * columns + range.first, range.size());
         }
     }
+    round_values();
 }
 
 std::size_t ParameterStore::counted_elements() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/arena.hpp"
+#include "model/kernels/factor.hpp"
 #include "model/real.hpp"
 #include "model/tensor.hpp"
 
@@ -54,17 +55,23 @@ struct Parameter {
 class ParameterStore {
 public:
     ParameterId declare(Parameter);
-    /// Memory for the weights, and for gradients if there will be training.
-    void allocate(bool with_gradients);
+    /// Memory for the weights, and for gradients if there will be training. With bf16 there is a rounded copy of the
+    /// weights besides, for products.
+    void allocate(bool with_gradients, Precision precision = Precision::fp32);
     /// Draws every weight from (seed, name, index in the whole tensor): the same under any layout.
     void initialize(std::uint64_t seed);
 
     View<Real> value(ParameterId id) { return {values_.data() + at(id).offset, at(id).local}; }
     View<const Real> value(ParameterId id) const { return {values_.data() + at(id).offset, at(id).local}; }
+    /// A matrix as a factor of products: the rounded copy, if there is one.
+    Factor factor(ParameterId id) const;
     View<Real> gradient(ParameterId id) { return {gradients_.data() + at(id).offset, at(id).local}; }
     std::span<Real> values() { return values_.flat(); }
     std::span<const Real> values() const { return values_.flat(); }
     std::span<Real> gradients() { return gradients_.flat(); }
+    /// The rounded copies; empty with fp32. Whoever changes values writes them too.
+    std::span<BFloat16> rounded() { return rounded_.flat(); }
+    void round_values();
     const std::vector<Parameter>& parameters() const { return parameters_; }
     const Parameter& at(ParameterId id) const { return parameters_[static_cast<std::size_t>(id)]; }
     std::span<Real> value_of(const Parameter& p) { return values().subspan(p.offset, p.size()); }
@@ -77,13 +84,14 @@ public:
 
 private:
     /// A buffer of the store: zeros when made.
+    template <typename T>
     class Buffer {
     public:
-        explicit Buffer(std::size_t elements = 0) : memory_(elements * sizeof(Real)), elements_(elements) {}
-        Real* data() { return reinterpret_cast<Real*>(memory_.base()); }
-        const Real* data() const { return reinterpret_cast<const Real*>(memory_.base()); }
-        std::span<Real> flat() { return {data(), elements_}; }
-        std::span<const Real> flat() const { return {data(), elements_}; }
+        explicit Buffer(std::size_t elements = 0) : memory_(elements * sizeof(T)), elements_(elements) {}
+        T* data() { return reinterpret_cast<T*>(memory_.base()); }
+        const T* data() const { return reinterpret_cast<const T*>(memory_.base()); }
+        std::span<T> flat() { return {data(), elements_}; }
+        std::span<const T> flat() const { return {data(), elements_}; }
 
     private:
         ArenaMemory memory_;
@@ -93,7 +101,8 @@ private:
     std::vector<Parameter> parameters_;
     std::set<std::string> names_;
     std::size_t size_ = 0;
-    Buffer values_, gradients_;
+    Buffer<Real> values_, gradients_;
+    Buffer<BFloat16> rounded_;
 };
 
 }  // namespace ulmpi

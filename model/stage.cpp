@@ -136,6 +136,7 @@ std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
                                  .options = *options_,
                                  .rows = {rows.first * unit, rows.last * unit},
                                  .first_key = first_keys_[index],
+                                 .precision = plan_.precision,
                                  .kept = Arena(here.kept),
                                  .shared = Arena(shared_),
                                  .own = Arena(own_[static_cast<std::size_t>(team.rank())]),

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "parallel/error.hpp"
+#include "parallel/timeline.hpp"
 
 namespace ulmpi {
 namespace {
@@ -68,6 +69,7 @@ void Communicator::barrier() const { checked(MPI_Barrier(comm_), "MPI_Barrier");
 
 void Communicator::all_reduce(void* data, std::size_t count, std::size_t element, MPI_Datatype type, MPI_Op op) const {
     if (size() == 1) return;
+    const During phase(timeline_, Phase::all_reduce, count * element);
     auto* bytes = static_cast<std::byte*>(data);
     for (std::size_t done = 0; done < count; done += piece) {
         const int n = static_cast<int>(std::min(piece, count - done));
@@ -76,6 +78,7 @@ void Communicator::all_reduce(void* data, std::size_t count, std::size_t element
 }
 
 void Communicator::broadcast_bytes(std::span<std::byte> inout, int root) const {
+    const During phase(timeline_, Phase::broadcast, inout.size());
     for (std::size_t done = 0; done < inout.size(); done += piece) {
         const int n = static_cast<int>(std::min(piece, inout.size() - done));
         checked(MPI_Bcast(inout.data() + done, n, MPI_BYTE, root, comm_), "MPI_Bcast");
@@ -101,6 +104,7 @@ std::vector<std::byte> Communicator::all_gather_bytes(std::span<const std::byte>
 }
 
 void Communicator::receive_bytes(std::span<std::byte> out, int peer, int tag) const {
+    const During phase(timeline_, Phase::receive, out.size());
     for (std::size_t done = 0; done < out.size(); done += piece) {
         const int n = static_cast<int>(std::min(piece, out.size() - done));
         checked(MPI_Recv(out.data() + done, n, MPI_BYTE, peer, tag, comm_, MPI_STATUS_IGNORE), "MPI_Recv");
@@ -108,6 +112,7 @@ void Communicator::receive_bytes(std::span<std::byte> out, int peer, int tag) co
 }
 
 Request Communicator::send_bytes(std::span<const std::byte> in, int peer, int tag) const {
+    const During phase(timeline_, Phase::send, in.size());
     std::vector<MPI_Request> requests;
     for (std::size_t done = 0; done < in.size(); done += piece) {
         const int n = static_cast<int>(std::min(piece, in.size() - done));

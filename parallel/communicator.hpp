@@ -14,6 +14,8 @@
 
 namespace ulmpi {
 
+class Timeline;
+
 /// The MPI type of an arithmetic type.
 template <typename T>
 MPI_Datatype mpi_type() {
@@ -58,15 +60,19 @@ class Communicator {
 public:
     static Communicator world();                   ///< a duplicate: our traffic never meets another's. Collective.
     Communicator split(int color, int key) const;  ///< ranks of equal color, ordered by key. Collective.
-    Communicator(Communicator&& other) noexcept : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+    Communicator(Communicator&& other) noexcept
+        : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), timeline_(other.timeline_) {}
     Communicator& operator=(Communicator&& other) noexcept {
         std::swap(comm_, other.comm_);
+        std::swap(timeline_, other.timeline_);
         return *this;
     }
     ~Communicator();
 
     int rank() const;
     int size() const;
+    /// From now on, collectives count as phases of `timeline`, which must outlive this; null: no longer.
+    void record_on(Timeline* timeline) { timeline_ = timeline; }
     /// Ranks that share memory with this one (those of its node). Collective.
     Communicator split_by_node() const;
 
@@ -115,6 +121,7 @@ private:
     Request send_bytes(std::span<const std::byte> in, int peer, int tag) const;
 
     MPI_Comm comm_ = MPI_COMM_NULL;
+    Timeline* timeline_ = nullptr;
 };
 
 /// The same value from one rank for all, for anything made of plain bytes.

@@ -65,6 +65,7 @@ const std::vector<std::string>& all_options() {
         "micro-batch-size",
         "global-batch-size",
         "threads-per-rank",
+        "precision",
         // training
         "train-steps",
         "train-tokens",
@@ -83,6 +84,7 @@ const std::vector<std::string>& all_options() {
         "keep-last",
         "eval-interval",
         "log-interval",
+        "profile",
         // classifier
         "gradual-unfreezing",
         "discriminative-factor",

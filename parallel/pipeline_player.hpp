@@ -8,6 +8,7 @@
 #include "parallel/communicator.hpp"
 #include "parallel/pipeline_schedule.hpp"
 #include "parallel/team.hpp"
+#include "parallel/timeline.hpp"
 
 namespace ulmpi {
 
@@ -33,9 +34,11 @@ struct GradientEdges {
 };
 
 /// Plays `actions` in order. Sends do not block: with blocking (rendezvous) sends 1F1B deadlocks as soon as two
-/// neighbours send to each other. A slot is reused only when what it sent has left.
+/// neighbours send to each other. A slot is reused only when what it sent has left. The timeline, if there is one, is
+/// that of worker 0.
 inline void play_schedule(const std::vector<Action>& actions, PipelineStage& stage, GradientEdges edges,
-                          const Communicator& pipeline, const Team& team) {
+                          const Communicator& pipeline, const Team& team, Timeline* timeline = nullptr) {
+    if (!team.leader()) timeline = nullptr;
     const int here = pipeline.rank(), stages = pipeline.size(), slots = most_in_flight(actions);
     struct Sends {
         Request activations, gradient;
@@ -48,18 +51,27 @@ inline void play_schedule(const std::vector<Action>& actions, PipelineStage& sta
         const int slot = action.micro_batch % slots;
         Sends& under_way = sends[static_cast<std::size_t>(slot)];
         if (action.pass == Pass::forward) {
-            if (team.leader()) under_way = {};
+            if (team.leader() && stages > 1) {
+                const During phase(timeline, Phase::send);
+                under_way = {};
+            }
             team.barrier();
             const std::span<std::byte> input = stage.begin(slot, action.micro_batch, team);
             if (here > 0) team.single([&] { pipeline.receive(input, here - 1, tag(action)); });
-            const std::span<const std::byte> output = stage.forward(slot, action.micro_batch, team);
+            const std::span<const std::byte> output = [&] {
+                const During phase(timeline, Phase::forward);
+                return stage.forward(slot, action.micro_batch, team);
+            }();
             if (here + 1 < stages)
                 team.single([&] { under_way.activations = pipeline.send(output, here + 1, tag(action)); });
         } else {
             const std::span<std::byte> gradient = stage.output_gradient(slot, team);
             if (here + 1 < stages && edges.from_stage_after)
                 team.single([&] { pipeline.receive(gradient, here + 1, tag(action)); });
-            const std::span<const std::byte> output = stage.backward(slot, action.micro_batch, team);
+            const std::span<const std::byte> output = [&] {
+                const During phase(timeline, Phase::backward);
+                return stage.backward(slot, action.micro_batch, team);
+            }();
             if (here > 0 && edges.to_stage_before)
                 team.single([&] { under_way.gradient = pipeline.send(output, here - 1, tag(action)); });
         }

@@ -27,7 +27,7 @@ int color_of(Coordinates at, Extents n) { return rank_of(at, n); }
 }  // namespace
 
 // Ranks share a communicator when all their other coordinates agree: the color is the rank with that axis at 0.
-Topology::Topology(const Communicator& world, Extents n)
+Topology::Topology(const Communicator& world, Extents n, Timeline* line)
     : extents(n),
       at(coordinates_of(world.rank(), n)),
       all(world.split(0, world.rank())),
@@ -35,7 +35,9 @@ Topology::Topology(const Communicator& world, Extents n)
       pipeline(world.split(color_of({at.data, 0, at.slice}, n), at.stage)),
       tensor(world.split(color_of({at.data, at.stage, 0}, n), at.slice)),
       model(world.split(at.data, world.rank())),
-      ends(world.split(first_stage() || last_stage() ? color_of({at.data, 0, at.slice}, n) : world.rank(), at.stage)) {
+      ends(world.split(first_stage() || last_stage() ? color_of({at.data, 0, at.slice}, n) : world.rank(), at.stage)),
+      timeline(line) {
+    for (Communicator* ranks : {&all, &data, &pipeline, &tensor, &model, &ends}) ranks->record_on(line);
     check(n.data * n.pipeline * n.tensor == world.size(), "the grid of ranks does not fill the world");
 }
 

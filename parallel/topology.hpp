@@ -4,6 +4,7 @@
 #include <string>
 
 #include "parallel/communicator.hpp"
+#include "parallel/timeline.hpp"
 
 namespace ulmpi {
 
@@ -32,7 +33,9 @@ std::string to_string(Extents);
 
 /// This rank's place and its neighbours. Built once by a command and passed down.
 struct Topology {
-    Topology(const Communicator& world, Extents extents);  ///< collective; extents must fill the world
+    /// Collective; extents must fill the world. What the ranks send is recorded on `timeline`, if there is one; it must
+    /// outlive this.
+    Topology(const Communicator& world, Extents extents, Timeline* timeline = nullptr);
     Extents extents;
     Coordinates at;
     Communicator all;       ///< every rank of the grid, numbered by rank_of: the whole job agrees here
@@ -41,6 +44,7 @@ struct Topology {
     Communicator tensor;    ///< ranks holding slices of one stage: partial sums are added here
     Communicator model;     ///< ranks holding one replica (pipeline × tensor): norms and losses are combined here
     Communicator ends;      ///< first and last stage of one slice (alone elsewhere): tied embeddings are summed here
+    Timeline* timeline;     ///< of this rank's first thread; may be null
     bool first_stage() const { return at.stage == 0; }
     bool last_stage() const { return at.stage == extents.pipeline - 1; }
 };

@@ -1,5 +1,6 @@
 #include "pretrain/bench.hpp"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/metrics.hpp"
+#include "pretrain/profile.hpp"
 #include "pretrain/rank_model.hpp"
 #include "pretrain/training_options.hpp"
 
@@ -50,6 +52,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     TrainingOptions training;
     std::size_t vocabulary = 8192, accumulate = 1;
     int steps = 8;
+    std::string profile;
     OptionTable table("bench step", "Times one training step of a shape on random tokens.");
     table.example(
         "--num-layers 6 --hidden-size 512 --num-attention-heads 8 --seq-length 256 --micro-batch-size 8 --vocab-size "
@@ -61,6 +64,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     table.range("steps", 1, 100000);
     table.add("micro-batches", accumulate, "micro-batches per update and replica");
     table.range("micro-batches", 1, 100000);
+    add_profile_option(table, profile);
     add_shape_options(table, shape);
     add_layout_options(table, layout_options);
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
@@ -88,12 +92,15 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     std::vector<double> seconds;
     StepResult result;
     for (int step = 0; step < steps + 2; ++step) {
+        if (step == 2) begin_profile(model, profile);
         std::vector<MicroBatch> batches;
+        model.timeline.enter(Phase::load);
         for (std::size_t m = 0; m < accumulate; ++m)
             batches.push_back(
                 random_batch(static_cast<std::uint64_t>(step),
                              static_cast<std::size_t>(model.topology.at.data) * rows + m * layout_options.micro_batch,
                              layout_options.micro_batch, config));
+        model.timeline.leave();
         world.barrier();
         const auto begin = std::chrono::steady_clock::now();
         result = train_step(trainee, batches, options, rates, 1, static_cast<std::uint64_t>(step) + 1);
@@ -103,13 +110,14 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     double step_seconds = median(seconds), peak = peak_megabytes();
     world.all_reduce_max(std::span<double>(&step_seconds, 1));
     world.all_reduce_max(std::span<double>(&peak, 1));
-    const std::size_t positions = config.position == PositionEmbedding::learned ? config.context * config.hidden : 0;
-    const double flops = 6 * static_cast<double>(parameters - positions) +
-                         12 * static_cast<double>(config.layers * config.hidden * config.context);
+    const double gflops = training_flops(config, parameters) * tokens / step_seconds / 1e9;
+    const std::string phases = end_profile(model, profile, 0);
+    const double gemm_peak = measure_gemm_peak(model, 0.5);
     Record record;
     record["tokens_per_s"] = number(tokens / step_seconds);
     record["ms_per_step"] = number(1e3 * step_seconds);
-    record["gflops"] = number(flops * tokens / step_seconds / 1e9);
+    record["gflops"] = number(gflops);
+    record["gemm_peak_share"] = number(gflops / gemm_peak);
     record["params"] = parameters;
     record["peak_mb"] = number(peak);
     record["loss"] = number(result.loss);
@@ -117,7 +125,9 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     record["threads"] = layout.threads;
     record["ranks"] = world.size();
     record["layout"] = to_string(layout.extents);
-    if (world.rank() == 0) print_line(record.dump());
+    if (world.rank() != 0) return 0;
+    fmt::print(stderr, "{}", phases);
+    print_line(record.dump());
     return 0;
 }
 

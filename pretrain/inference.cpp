@@ -22,7 +22,7 @@ std::unique_ptr<RankModel> load_for_inference(const StoredModel& stored, const H
     together(world, [&] { check_layout(stored.config, layout.extents.pipeline, layout.extents.tensor); });
     auto model =
         std::make_unique<RankModel>(world, layout, stored.config, head, PassPlan{sequences, length, 1}, std::nullopt);
-    load_checkpoint(stored.path, model->store, {}, model->topology, {.moments = false});
+    load_checkpoint(stored.path, model->store, {}, model->topology, {.moments = false, .verified = true});
     return model;
 }
 

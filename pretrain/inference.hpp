@@ -10,7 +10,7 @@
 
 namespace ulmpi {
 
-/// What a checkpoint says of its model. Collective; UsageError alike on every rank.
+/// What a checkpoint says of its model; the file has been verified. Collective; UsageError alike on every rank.
 struct StoredModel {
     std::filesystem::path path;
     CheckpointInfo info;

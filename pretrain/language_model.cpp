@@ -4,8 +4,6 @@
 
 #include <cmath>
 
-#include "checkpoints/checkpoint.hpp"
-#include "checkpoints/run_folder.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
@@ -70,7 +68,8 @@ LanguageModelTask::LanguageModelTask(RankModel& model, const TokenDataset& train
       batches_(train, training.seed, model.stage.config().context, training.global_batch, micro_batch),
       global_batch_(training.global_batch),
       micro_batch_(micro_batch),
-      factor_(discriminative_factor) {
+      factor_(discriminative_factor),
+      flops_per_token_(training_flops(model.stage.config(), model.parameters())) {
     rate_.schedule = rate_schedule_from(training.lr_schedule);
     rate_.peak = training.lr;
     rate_.least = training.min_lr;
@@ -150,12 +149,10 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
     const auto resumed = checkpoint_to_resume(o.run, world);
-    if (resumed) {
-        const CheckpointInfo info = read_checkpoint_info(*resumed, world);
-        together(world, [&] { take_stored_options(table, info.metadata, stage.command, world.size()); });
-    }
-    std::optional<std::filesystem::path> source = resumed;
-    if (!source && stage.continues) source = together(world, [&] { return resolve_checkpoint(o.init_from); });
+    std::optional<StoredModel> source;
+    if (resumed || stage.continues) source.emplace(open_model(resumed ? resumed->string() : o.init_from, world));
+    if (resumed)
+        together(world, [&] { take_stored_options(table, source->info.metadata, stage.command, world.size()); });
 
     const TokenDataset train = open_dataset(o.data, world);
     std::optional<TokenDataset> valid;
@@ -163,13 +160,12 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     ModelConfig config = together(world, [&] { return o.shape.resolved(); });
     std::uint64_t fingerprint = train.fingerprint();
     if (source) {
-        const CheckpointInfo info = read_checkpoint_info(*source, world);
         together(world, [&] {
-            check_usage(info.metadata.value("kind", "") == "language-model",
-                        fmt::format("{} holds no language model", source->string()));
-            config = model_config_from(info.metadata.at("model"));
-            take_shape(table, config, source->string());
-            info.metadata.at("tokenizer_fingerprint").get_to(fingerprint);
+            check_usage(source->kind == "language-model",
+                        fmt::format("{} holds no language model", source->path.string()));
+            config = source->config;
+            take_shape(table, config, source->path.string());
+            fingerprint = source->tokenizer.fingerprint();
         });
         apply_dropouts(table, o.shape, config);
     } else {
@@ -201,9 +197,9 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     RankModel model(world, layout, config, {}, plan, o.training.adamw);
     Progress progress;
     if (resumed) {
-        progress = resume_from(*resumed, model);
+        progress = resume_from(*source, model);
     } else if (source) {
-        load_checkpoint(*source, model.store, {}, model.topology, {.moments = false});
+        load_checkpoint(source->path, model.store, {}, model.topology, {.moments = false, .verified = true});
     } else {
         model.store.initialize(o.training.seed);
     }

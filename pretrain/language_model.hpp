@@ -38,6 +38,7 @@ public:
                       const TrainingOptions& training, std::size_t micro_batch, double discriminative_factor);
     std::uint64_t steps() const override { return rate_.steps; }
     StepPlan plan(std::uint64_t step) const override;
+    double flops(std::uint64_t tokens) const override { return flops_per_token_ * static_cast<double>(tokens); }
     bool evaluates() const override { return valid_ != nullptr; }
     std::vector<Record> evaluate(bool last) override;
 
@@ -46,7 +47,7 @@ private:
     const TokenDataset* valid_;
     LmBatches batches_;
     std::size_t global_batch_, micro_batch_;
-    double factor_;
+    double factor_, flops_per_token_;
     RateConfig rate_;
 };
 

@@ -30,12 +30,18 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.add("threads-per-rank", o.threads, "0: the cores that the rank may use, divided by the ranks that share them",
               "threads");
     table.range("threads-per-rank", 0, 1024);
+    table.add("precision", o.precision,
+              "of the factors of matrix products; sums, weights, moments, norms and losses are fp32 either way");
+    table.choices("precision", {"fp32", "bf16"});
 }
 
 Layout layout_from(const LayoutOptions& o, const Communicator& world) {
-    const Extents extents =
-        together(world, [&] { return extents_for(world.size(), o.pipeline_parallel, o.tensor_parallel); });
-    return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world)};
+    const Precision precision = o.precision == "bf16" ? Precision::bf16 : Precision::fp32;
+    const Extents extents = together(world, [&] {
+        check_precision(precision);
+        return extents_for(world.size(), o.pipeline_parallel, o.tensor_parallel);
+    });
+    return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world), precision};
 }
 
 int threads_per_rank(int asked, const Communicator& world) {

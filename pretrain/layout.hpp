@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "model/kernels/factor.hpp"
 #include "parallel/option_table.hpp"
 #include "parallel/pipeline_schedule.hpp"
 #include "parallel/topology.hpp"
@@ -16,6 +17,7 @@ struct LayoutOptions {
     std::string schedule = "1f1b";
     std::size_t micro_batch = 8;  ///< sequences that go through the model together
     int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
+    std::string precision = "fp32";
 };
 void add_layout_options(OptionTable& table, LayoutOptions& options);
 
@@ -24,6 +26,7 @@ struct Layout {
     Extents extents;
     PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
     int threads = 1;
+    Precision precision = Precision::fp32;
 };
 
 /// The layout that options ask for, if it fits the ranks; UsageError alike on all where it does not. Collective.

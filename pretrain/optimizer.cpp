@@ -46,7 +46,8 @@ void Optimizer::step(ParameterStore& store, const GroupRates& rates, double grad
         const Range mine = team.share(p.size());
         const std::size_t first = p.offset + mine.first;
         adamw_update(store.values().data() + first, store.gradients().data() + first, first_.data() + first,
-                     second_.data() + first, mine.size(), step);
+                     second_.data() + first, mine.size(), step,
+                     store.rounded().empty() ? nullptr : store.rounded().data() + first);
     }
     team.barrier();
 }

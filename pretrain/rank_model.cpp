@@ -26,7 +26,7 @@ const ModelConfig& checked(const ModelConfig& config, const Extents& extents) {
 
 RankModel::RankModel(const Communicator& world, const Layout& wanted, const ModelConfig& config, const HeadConfig& head,
                      const PassPlan& plan, const std::optional<AdamwConfig>& adamw)
-    : topology(world, wanted.extents),
+    : topology(world, wanted.extents, &timeline),
       layout(wanted),
       stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
     const bool training = adamw.has_value();
@@ -38,11 +38,12 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 fmt::format("this run needs far more memory than there is: activations of {:.0e} elements; use a "
                             "smaller --micro-batch-size, --seq-length or --num-layers",
                             elements));
-    const BatchPlan batches{plan.sequences, plan.length,
-                            training ? slots_needed(layout.schedule, stage.place(), plan.micro_batches) : 1,
-                            layout.threads, training};
+    const BatchPlan batches{
+        plan.sequences, plan.length, training ? slots_needed(layout.schedule, stage.place(), plan.micro_batches) : 1,
+        layout.threads, training,    layout.precision};
     const std::size_t weights = store.size() * sizeof(Real);
-    memory = {weights, training ? weights : 0, training ? 2 * weights : 0,
+    const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
+    memory = {weights + rounded, training ? weights : 0, training ? 2 * weights : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches)};
 
     // What the ranks of a node need together must fit what it has.
@@ -61,7 +62,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
                 format_bytes(memory.activations)));
     });
-    store.allocate(training);
+    store.allocate(training, layout.precision);
     if (adamw) optimizer.emplace(store, *adamw);
     stage.prepare(batches);
 }

@@ -32,6 +32,7 @@ public:
     RankModel(const RankModel&) = delete;
     RankModel& operator=(const RankModel&) = delete;
 
+    Timeline timeline;  ///< of this rank's first thread, from the making of the model on
     Topology topology;
     Layout layout;
     ParameterStore store;

@@ -17,7 +17,8 @@ void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOp
         training_actions(trainee.schedule, place.stage, place.stages, static_cast<int>(batches.size()));
     const bool goes_back = options.training && (trainee.stage.trains_blocks(options.first_trained_group));
     play_schedule(goes_back ? actions : forward_only(actions), trainee.stage,
-                  trainee.stage.gradient_edges(options.first_trained_group), topology.pipeline, team);
+                  trainee.stage.gradient_edges(options.first_trained_group), topology.pipeline, team,
+                  topology.timeline);
 }
 
 // Tied embeddings live on the first and the last stage, each with the gradient of its own use.
@@ -68,6 +69,7 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
     run_team(trainee.threads, [&](const Team& team) {
         play(trainee, batches, options, team);
         sum_gradients(trainee, options, team);
+        const During phase(team.leader() ? topology.timeline : nullptr, Phase::optimizer);
         const double squares = sum_of_squared_gradients(trainee, options, team);
         team.single([&] {
             std::array<double, 2> totals{squares, own_loss(trainee.stage, topology)};
@@ -88,7 +90,8 @@ double evaluate_pass(Stage& stage, const Topology& topology, int threads, const 
                      const PassOptions& options) {
     stage.start(batches, options);
     const std::vector<Action> actions = forward_only(gpipe(static_cast<int>(batches.size())));
-    run_team(threads, [&](const Team& team) { play_schedule(actions, stage, {}, topology.pipeline, team); });
+    run_team(threads,
+             [&](const Team& team) { play_schedule(actions, stage, {}, topology.pipeline, team, topology.timeline); });
     double loss = own_loss(stage, topology);
     topology.model.all_reduce_sum(std::span<double>(&loss, 1));
     return loss;

@@ -10,6 +10,7 @@
 #include "parallel/progress.hpp"
 #include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
+#include "pretrain/profile.hpp"
 
 namespace ulmpi {
 namespace {
@@ -46,11 +47,12 @@ public:
     void run() {
         const std::string about = model_.description();
         if (leader_) fmt::print(stderr, "{}: {} steps; {}\n", description_.title, task_.steps(), about);
+        begin_profile(model_, run_.profile);
         const Clock::time_point begin = Clock::now();
         const Progress start = progress_;
         Clock::time_point last_save = begin;
         while (progress_.step < task_.steps()) {
-            const StepPlan plan = task_.plan(progress_.step);
+            const StepPlan plan = next_step();
             const StepResult result = update(plan);
             progress_.seconds = start.seconds + seconds_since(begin);
             log(plan, result, progress_.tokens - start.tokens, seconds_since(begin));
@@ -70,10 +72,17 @@ public:
     void judge(std::uint64_t tokens, double seconds) {
         evaluate(true);
         if (leader_) metrics_->sync();
+        const std::string phases = tokens > 0 ? end_profile(model_, run_.profile, task_.flops(tokens)) : "";
         table(tokens, seconds);
+        if (leader_) fmt::print(stderr, "{}", phases);
     }
 
 private:
+    StepPlan next_step() {
+        const During phase(&model_.timeline, Phase::load);
+        return task_.plan(progress_.step);
+    }
+
     StepResult update(const StepPlan& plan) {
         PassOptions options;
         options.random_key = random_key(training_.seed, progress_.step);
@@ -108,6 +117,7 @@ private:
     }
 
     void evaluate(bool last) {
+        const During phase(&model_.timeline, Phase::evaluate);
         for (Record& record : task_.evaluate(last)) {
             Record with_step;
             with_step["kind"] = record["kind"];
@@ -126,6 +136,7 @@ private:
 
     // A save that fails between steps is said and the run goes on; the last one must succeed.
     void save(bool last) {
+        const During phase(&model_.timeline, Phase::save);
         nlohmann::json metadata = description_.metadata;
         metadata["progress"] = {{"step", progress_.step},
                                 {"tokens", progress_.tokens},
@@ -207,14 +218,13 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run,
     });
 }
 
-Progress resume_from(const std::filesystem::path& checkpoint, RankModel& model) {
-    const CheckpointInfo info = read_checkpoint_info(checkpoint, model.topology.all);
-    load_checkpoint(checkpoint, model.store, {model.optimizer->first_moments(), model.optimizer->second_moments()},
-                    model.topology);
-    const nlohmann::json& p = info.metadata.at("progress");
+Progress resume_from(const StoredModel& stored, RankModel& model) {
+    load_checkpoint(stored.path, model.store, {model.optimizer->first_moments(), model.optimizer->second_moments()},
+                    model.topology, {.verified = true});
+    const nlohmann::json& p = stored.info.metadata.at("progress");
     p.at("updates_by_group").get_to(model.optimizer->updates_by_group());
     if (model.topology.all.rank() == 0)
-        fmt::print(stderr, "going on from {} (step {})\n", checkpoint.string(), p.at("step").get<std::uint64_t>());
+        fmt::print(stderr, "going on from {} (step {})\n", stored.path.string(), p.at("step").get<std::uint64_t>());
     return {p.at("step").get<std::uint64_t>(), p.at("tokens").get<std::uint64_t>(), p.at("seconds").get<double>()};
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "pretrain/inference.hpp"
 #include "pretrain/metrics.hpp"
 #include "pretrain/rank_model.hpp"
 #include "pretrain/training_options.hpp"
@@ -29,6 +30,8 @@ public:
     virtual std::uint64_t steps() const = 0;
     /// Update `step`, counted from 0. A pure function of it.
     virtual StepPlan plan(std::uint64_t step) const = 0;
+    /// Floating-point operations of training on so many tokens; 0: not known.
+    virtual double flops(std::uint64_t tokens) const = 0;
     /// Weights on the loss of each class; empty: 1.
     virtual std::vector<float> class_weights() const { return {}; }
     /// Whether there is anything to be judged on.
@@ -61,6 +64,6 @@ void run_training(RankModel& model, TrainingTask& task, const TrainingOptions& t
 std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world);
 
 /// Loads weights, moments and progress.
-Progress resume_from(const std::filesystem::path& checkpoint, RankModel& model);
+Progress resume_from(const StoredModel& stored, RankModel& model);
 
 }  // namespace ulmpi

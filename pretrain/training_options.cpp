@@ -7,6 +7,8 @@
 #include <cmath>
 #include <set>
 
+#include "pretrain/profile.hpp"
+
 namespace ulmpi {
 
 void add_duration_options(OptionTable& table, TrainingOptions& o) {
@@ -55,6 +57,7 @@ void add_run_options(OptionTable& table, RunOptions& o) {
     table.add("eval-interval", o.eval_interval, "updates between evaluations; 0: at the end alone", "updates");
     table.add("log-interval", o.log_interval, "updates between lines of metrics", "updates");
     table.range("log-interval", 1, 1e9);
+    add_profile_option(table, o.profile);
 }
 
 void add_dropout_options(OptionTable& table, ShapeOptions& o) {
@@ -125,7 +128,7 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
                 fmt::format("the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
                             made_by.empty() ? "another command" : made_by, command));
     const nlohmann::json now = table.json(), stored = metadata.value("options", nlohmann::json::object());
-    std::set<std::string> own{"run", "resume", "init-from"};
+    std::set<std::string> own{"run", "resume", "init-from", "profile"};
     const auto keep = [&](std::initializer_list<const char*> names, bool all) {
         for (const char* name : names) all = all || (now.contains(name) && table.given(name));
         if (all) own.insert(names.begin(), names.end());

@@ -34,6 +34,7 @@ struct RunOptions {
     std::size_t keep_last = 2;
     std::uint64_t eval_interval = 0;  ///< steps; 0: at the end
     std::uint64_t log_interval = 10;  ///< steps
+    std::string profile;              ///< file for a trace; empty: none
 };
 
 /// The shape of the model as text, as options have it.

@@ -105,7 +105,7 @@ on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_w
 # Small, because a model learns most from a few minutes when it sees much text: on WikiText-2 a width of
 # 128 had a perplexity of 510 a word after 2 min 38 s, one of 256 had 893 after 3 min 53 s.
 shape=(--num-layers 4 --hidden-size 128 --num-attention-heads 4 --seq-length 128 --position-embedding rotary
-    --zero-residual-init on)
+    --normalization rmsnorm --activation swiglu --linear-bias off)
 
 micro_batch=$((ranks > 2 ? 2 : 4))
 # shellcheck disable=SC2017
@@ -131,7 +131,8 @@ training=(--micro-batch-size "$micro_batch" --global-batch-size "$global_batch" 
 started=$SECONDS
 say "Stage 1: a language model of general text"
 on_ranks pretrain --data "$work/shards/general" --valid "$work/shards/general.valid" --run "$work/stage1" \
-    "${shape[@]}" "${training[@]}" --train-tokens $tokens1 --lr 3e-3 --lr-schedule linear --warmup-steps 100 --adam-beta2 0.98
+    "${shape[@]}" --zero-residual-init on "${training[@]}" --train-tokens $tokens1 --lr 3e-3 --lr-schedule linear \
+    --warmup-steps 100 --adam-beta2 0.98
 echo "took $(seconds_since $started)"
 
 started=$SECONDS

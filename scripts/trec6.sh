@@ -31,7 +31,11 @@ done
 ulmpi=${ULMPI:-$root/build/release/ulmpi}
 unset ULMPI
 on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 0 "$ulmpi" "$@"; }
-shape() { "$ulmpi" checkpoint show "$stage1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["model"][sys.argv[1]])' "$1"; }
+shape() {
+    "$ulmpi" checkpoint show "$stage1" | python3 -c 'import json, sys
+value = json.load(sys.stdin)["model"][sys.argv[1]]
+print({True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value)' "$1"
+}
 mkdir -p "$work"
 zcat "$data/trec6/train.tsv.gz" | tail -n +2 | cut -f 2- >"$work/questions.txt"
 "$ulmpi" data shards --tokenizer "$stage1/tokenizer.json" --input "$work/questions.txt" --output "$work/shards"
@@ -48,7 +52,8 @@ for seed in $(seq "$seeds"); do
     say "Seed $seed: from scratch"
     on_ranks finetune classifier --tokenizer "$stage1/tokenizer.json" --run "$work/scratch-$seed" "${common[@]}" \
         --num-layers "$(shape layers)" --hidden-size "$(shape hidden)" --num-attention-heads "$(shape heads)" \
-        --position-embedding "$(shape position)" --zero-residual-init on --seq-length "$(shape context)" \
+        --ffn-hidden-size "$(shape ffn)" --seq-length "$(shape context)" --position-embedding "$(shape position)" \
+        --normalization "$(shape normalization)" --activation "$(shape activation)" --linear-bias "$(shape linear_bias)" \
         --epochs 12 --lr 1e-3 --seed "$seed"
 done
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "model/kernels/bfloat16.hpp"
 #include "model/real.hpp"
 
 namespace ulmpi {
@@ -17,6 +18,8 @@ struct AdamwStep {
 /// One pass over n parameters p, gradients g and moments m, v:
 ///   g *= gradient_scale;  p *= 1 - lr weight_decay;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
 ///   p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps);  g = 0.
-void adamw_update(Real* p, Real* g, Real* m, Real* v, std::size_t n, const AdamwStep& step);
+/// `rounded`, if not null, gets p rounded to bf16.
+void adamw_update(Real* p, Real* g, Real* m, Real* v, std::size_t n, const AdamwStep& step,
+                  BFloat16* rounded = nullptr);
 
 }  // namespace ulmpi

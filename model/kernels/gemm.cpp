@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "model/kernels/one_thread.hpp"
 #include "parallel/error.hpp"
 
 namespace ulmpi {
@@ -15,20 +16,16 @@ namespace ulmpi {
 namespace {
 
 /// While it lives, OpenBLAS works on the calling thread alone. The OpenMP build follows the OpenMP thread count of its
-/// caller unless that is in a parallel region of several threads, so that count is 1 here and restored behind.
-class OneThread {
+/// caller unless that is in a parallel region of several threads.
+class OneBlasThread {
 public:
-    OneThread() : before_(omp_get_max_threads()) {
-        omp_set_num_threads(1);
+    OneBlasThread() {
         static const bool done = (openblas_set_num_threads(1), true);
         static_cast<void>(done);
     }
-    ~OneThread() { omp_set_num_threads(before_); }
-    OneThread(const OneThread&) = delete;
-    OneThread& operator=(const OneThread&) = delete;
 
 private:
-    int before_;
+    OneThread one_thread_;
 };
 
 blasint as_int(std::size_t n) {
@@ -57,7 +54,7 @@ void multiply(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, Matrix<Real> y, Matrix<con
             for (std::size_t j = 0; j < y.columns; ++j) y.row(i)[j] = beta == 0 ? 0 : beta * y.row(i)[j];
         return;
     }
-    const OneThread one_thread;
+    const OneBlasThread one_thread;
     gemm(ta, tb, as_int(y.rows), as_int(y.columns), as_int(k), alpha, a.data, as_int(a.stride), b.data,
          as_int(b.stride), beta, y.data, as_int(y.stride));
 }

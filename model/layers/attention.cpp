@@ -81,7 +81,10 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
     const View<Real> qkv = context.kept.allocate({rows, 3 * width});
     const View<Real> out = context.kept.allocate({rows, width});
     const View<Real> log_sum = context.kept.allocate({context.batch.sequences * heads_.size(), length});
-    qkv_.forward(qkv.rows(mine), x);
+    {
+        const ArenaScope scope(context.own);
+        qkv_.forward(qkv.rows(mine), context.own_factor(x));
+    }
     rotate_rows(qkv, context, rotary_forward);
 
     context.barrier_before_mixing_rows();
@@ -99,7 +102,10 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
     }
     context.barrier_before_mixing_rows();
 
-    out_.forward(y.rows(mine), out.rows(mine));
+    {
+        const ArenaScope scope(context.own);
+        out_.forward(y.rows(mine), context.own_factor(out.rows(mine)));
+    }
     context.sum_over_slices(y);
     out_.add_bias_to(y.rows(mine));
     context.keep(qkv);
@@ -114,7 +120,8 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     const ArenaScope scope(context.shared);
     const View<Real> dout = context.shared.allocate({rows, width});
     const View<Real> dqkv = context.shared.allocate({rows, 3 * width});
-    out_.backward_input(dout.rows(mine), dy.rows(mine));
+    const Factor dy_factor = context.shared_factor(dy);
+    out_.backward_input(dout.rows(mine), dy_factor.row_range(mine));
 
     context.barrier_before_mixing_rows();
     const DropoutSite site = context.site(place_, dropout_);
@@ -134,10 +141,12 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     context.barrier_before_mixing_rows();
 
     rotate_rows(dqkv, context, rotary_backward);
-    qkv_.backward_input(dx.rows(mine), dqkv.rows(mine));
+    const Factor dqkv_factor = context.shared_factor(dqkv);
+    qkv_.backward_input(dx.rows(mine), dqkv_factor.row_range(mine));
+    const Factor out_factor = context.shared_factor(out), x_factor = context.shared_factor(x);
     context.team.barrier();
-    out_.backward_weights(dy, out, context);
-    qkv_.backward_weights(dqkv, x, context);
+    out_.backward_weights(dy, dy_factor, out_factor, context);
+    qkv_.backward_weights(dqkv, dqkv_factor, x_factor, context);
     context.team.barrier();
     context.sum_over_slices(dx);
 }

@@ -50,17 +50,18 @@ void FeedForward::activate(Real* a, const Real* u, const Real* g, std::size_t n)
 void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
     const View<Real> u = context.kept.allocate({context.batch.rows(), width_});
-    up_.forward(u.rows(mine), x);
-    View<Real> g{};
-    if (gated()) {
-        g = context.kept.allocate(u.shape);
-        gate_->forward(g.rows(mine), x);
+    const View<Real> g = gated() ? context.kept.allocate(u.shape) : View<Real>{};
+    {
+        const ArenaScope scope(context.own);
+        const Factor x_factor = context.own_factor(x);
+        up_.forward(u.rows(mine), x_factor);
+        if (gated()) gate_->forward(g.rows(mine), x_factor);
     }
     {
         const ArenaScope scope(context.own);
         const View<Real> a = context.own.allocate({mine.size(), width_});
         activate(a.data, u.row(mine.first), gated() ? g.row(mine.first) : nullptr, a.size());
-        down_.forward(y.rows(mine), a);
+        down_.forward(y.rows(mine), context.own_factor(a));
     }
     context.sum_over_slices(y);
     down_.add_bias_to(y.rows(mine));
@@ -79,7 +80,8 @@ void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> 
     Real* u_mine = u.row(mine.first);
     Real* du_mine = du.row(mine.first);
     activate(a.row(mine.first), u_mine, gated() ? g.row(mine.first) : nullptr, n);
-    down_.backward_input(du.rows(mine), dy.rows(mine));  // da, turned into du in place
+    const Factor a_factor = context.shared_factor(a), dy_factor = context.shared_factor(dy);
+    down_.backward_input(du.rows(mine), dy_factor.row_range(mine));  // da, turned into du in place
     switch (activation_) {
         case Activation::gelu:
             gelu_backward(du_mine, du_mine, u_mine, n);
@@ -91,12 +93,14 @@ void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> 
             swiglu_backward(dg.row(mine.first), du_mine, du_mine, g.row(mine.first), u_mine, n);
             break;
     }
-    up_.backward_input(dx.rows(mine), du.rows(mine));
-    if (gated()) gate_->backward_input(dx.rows(mine), dg.rows(mine), true);
+    const Factor du_factor = context.shared_factor(du), dg_factor = gated() ? context.shared_factor(dg) : du_factor;
+    const Factor x_factor = context.shared_factor(x);
+    up_.backward_input(dx.rows(mine), du_factor.row_range(mine));
+    if (gated()) gate_->backward_input(dx.rows(mine), dg_factor.row_range(mine), true);
     context.team.barrier();
-    down_.backward_weights(dy, a, context);
-    up_.backward_weights(du, x, context);
-    if (gated()) gate_->backward_weights(dg, x, context);
+    down_.backward_weights(dy, dy_factor, a_factor, context);
+    up_.backward_weights(du, du_factor, x_factor, context);
+    if (gated()) gate_->backward_weights(dg, dg_factor, x_factor, context);
     context.team.barrier();
     context.sum_over_slices(dx);
 }

@@ -1,7 +1,6 @@
 #include "model/layers/linear.hpp"
 
 #include "model/kernels/elementwise.hpp"
-#include "model/kernels/gemm.hpp"
 
 namespace ulmpi {
 
@@ -28,8 +27,8 @@ Linear::Linear(ParameterStore& store, const LinearOptions& o)
 }
 
 // y = x W^T + b
-void Linear::forward(Matrix<Real> y, Matrix<const Real> x) const {
-    matmul_nt(y, x, store_.value(weight_));
+void Linear::forward(Matrix<Real> y, const Factor& x) const {
+    matmul_nt(y, x, store_.factor(weight_));
     if (has_bias_ && !row_parallel_) add_bias(y.data, store_.value(bias_).data, y.rows, y.columns);
 }
 
@@ -38,18 +37,19 @@ void Linear::add_bias_to(View<Real> y) const {
 }
 
 // dx = dy W
-void Linear::backward_input(Matrix<Real> dx, Matrix<const Real> dy, bool add) const {
-    matmul_nn(dx, dy, store_.value(weight_), 1, add ? Real(1) : Real(0));
+void Linear::backward_input(Matrix<Real> dx, const Factor& dy, bool add) const {
+    matmul_nn(dx, dy, store_.factor(weight_), add);
 }
 
 // dW += dy^T x,  db += 1^T dy
-void Linear::backward_weights(View<const Real> dy, View<const Real> x, const Context& context) const {
+void Linear::backward_weights(View<const Real> dy, const Factor& dy_factor, const Factor& x,
+                              const Context& context) const {
     if (!context.trains(group_)) return;
     const View<Real> dw = store_.gradient(weight_);
     const Range outputs = context.team.share(dw.rows());
-    const Matrix<const Real> dy_part = Matrix<const Real>(dy).column_range(outputs);
-    matmul_tn(Matrix<Real>(dw).row_range(outputs), dy_part, x, 1, 1);
-    if (has_bias_) add_column_sums(store_.gradient(bias_).data + outputs.first, dy_part);
+    matmul_tn(Matrix<Real>(dw).row_range(outputs), dy_factor.column_range(outputs), x, true);
+    if (has_bias_)
+        add_column_sums(store_.gradient(bias_).data + outputs.first, Matrix<const Real>(dy).column_range(outputs));
 }
 
 }  // namespace ulmpi

@@ -27,14 +27,15 @@ public:
     Linear(ParameterStore& store, const LinearOptions& options);
 
     /// This worker's rows: y = x W^T (+ b, except of a row-parallel layer, where it follows the sum over slices).
-    void forward(Matrix<Real> y, Matrix<const Real> x) const;
+    void forward(Matrix<Real> y, const Factor& x) const;
     /// y += b, for a row-parallel layer.
     void add_bias_to(View<Real> y) const;
     /// This worker's rows: dx = dy W (+ dx).
-    void backward_input(Matrix<Real> dx, Matrix<const Real> dy, bool add = false) const;
-    /// This worker's part of the outputs, all rows: dW += dy^T x, db += column sums of dy. Every worker's rows of dy
-    /// and x must be complete (a barrier before), and stay until all are done (one after).
-    void backward_weights(View<const Real> dy, View<const Real> x, const Context& context) const;
+    void backward_input(Matrix<Real> dx, const Factor& dy, bool add = false) const;
+    /// This worker's part of the outputs, all rows: dW += dy^T x, db += column sums of dy, which is given in full and
+    /// as a factor. Every worker's rows of dy and x must be complete (a barrier before), and stay until all are done
+    /// (one after).
+    void backward_weights(View<const Real> dy, const Factor& dy_factor, const Factor& x, const Context& context) const;
 
 private:
     ParameterStore& store_;

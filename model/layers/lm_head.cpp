@@ -51,7 +51,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
     const MicroBatch& batch = context.batch;
     const bool training = context.options.training;
     const std::size_t rows = batch.rows();
-    const View<Real> output = store_.value(output_);
+    const Factor output = store_.factor(output_);
     const ArenaScope scope(context.shared);
     const View<Real> statistics = context.shared.allocate({2, rows});
     const std::size_t chunk = logit_chunk_rows(rows, ids_.size());
@@ -70,7 +70,9 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
             norm_->forward(h.rows(mine), statistics, x, global);
         else
             std::copy_n(x.row(global.first), mine.size() * width_, h.row(mine.first));
-        matmul_nt(logits.rows(mine), h.rows(mine), output);
+        const ArenaScope of_chunk(context.shared);
+        const Factor h_factor = context.shared_factor(h, mine);
+        matmul_nt(logits.rows(mine), h_factor.row_range(mine), output);
         softmax(s, logits, targets, mine, context);
         for (std::size_t row = mine.first; row < mine.last; ++row) {
             const bool counts = targets[row] >= 0;
@@ -83,12 +85,13 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
             cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first,
                                    scale.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(),
                                    ids_.size());
-            matmul_nn(gradient.rows(global), logits.rows(mine), output);
+            const Factor dlogits = context.factor_in_place(logits, mine);
+            matmul_nn(gradient.rows(global), dlogits.row_range(mine), output);
             if (context.trains(store_.at(output_).group)) {
                 context.team.barrier();
                 const Range ids = context.team.share(ids_.size());
-                matmul_tn(Matrix<Real>(store_.gradient(output_)).row_range(ids),
-                          Matrix<const Real>(logits).column_range(ids), h, 1, 1);
+                matmul_tn(Matrix<Real>(store_.gradient(output_)).row_range(ids), dlogits.column_range(ids), h_factor,
+                          true);
             }
         }
         context.team.barrier();

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "parallel/error.hpp"
 #include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {
@@ -62,7 +63,7 @@ void expect_planned(const std::string& what, std::size_t planned, std::size_t us
     }
 }
 
-TEST(StagePropertyTest, MemoryIsWhatWasPlanned) {
+void expect_memory_as_planned(Precision precision) {
     std::vector<NamedConfig> configs = tiny_configs();
     ModelConfig larger;
     larger.layers = 3;
@@ -86,13 +87,13 @@ TEST(StagePropertyTest, MemoryIsWhatWasPlanned) {
                 for (std::size_t length : {std::size_t{5}, config.context})
                     for (int threads : {1, 3}) {
                         if (threads == 3 && sequences == 3) continue;  // slow where cores are few, and says no more
-                        TinyModel model(config, head);
+                        TinyModel model(config, head, precision);
                         model.pass({head ? random_labelled_batch(config, 0, sequences, length, 3, 1)
                                          : random_batch(config, 0, sequences, length, 1)},
                                    {}, threads);
                         const ActivationBytes used = model.stage.most_used(),
-                                              planned = activation_bytes(config, head, {},
-                                                                         {sequences, length, 1, threads, true});
+                                              planned = activation_bytes(
+                                                  config, head, {}, {sequences, length, 1, threads, true, precision});
                         const std::string what =
                             fmt::format("{}, {}, {} x {}, {} threads: ", name, head ? "classifier" : "language model",
                                         sequences, length, threads);
@@ -101,6 +102,17 @@ TEST(StagePropertyTest, MemoryIsWhatWasPlanned) {
                         expect_planned(what + "own", planned.own, used.own, published);
                     }
     }
+}
+
+TEST(StagePropertyTest, MemoryIsWhatWasPlanned) { expect_memory_as_planned(Precision::fp32); }
+
+TEST(StagePropertyTest, MemoryIsWhatWasPlannedInBf16) {
+    try {
+        check_precision(Precision::bf16);
+    } catch (const UsageError& reason) {
+        GTEST_SKIP() << reason.what();
+    }
+    expect_memory_as_planned(Precision::bf16);
 }
 
 // A smaller batch than planned fits whatever its shape.

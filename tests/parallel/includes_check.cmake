@@ -13,6 +13,7 @@ set(floors parallel model data checkpoints pretrain finetune)
 set(doors
   "mpi\\.h" "^parallel/"
   "cblas\\.h" "^model/kernels/gemm\\.cpp$"
+  "oneapi/.*" "^model/kernels/gemm_bf16\\.cpp$"
   "hdf5\\.h" "^data/hdf5_file\\.cpp$"
   "boost/.*" "^parallel/option")
 

@@ -59,15 +59,23 @@ inline void spread_weights(ParameterStore& store, unsigned seed) {
 /// The whole model on this rank alone.
 class TinyModel {
 public:
-    explicit TinyModel(const ModelConfig& config, const HeadConfig& head = {})
-        : alone_(everybody_.split(everybody_.rank(), 0)), stage(config, head, store, {}, alone_) {
-        store.allocate(true);
+    explicit TinyModel(const ModelConfig& config, const HeadConfig& head = {}, Precision precision = Precision::fp32)
+        : alone_(everybody_.split(everybody_.rank(), 0)),
+          precision_(precision),
+          stage(config, head, store, {}, alone_) {
+        store.allocate(true, precision);
         spread_weights(store, 1);
+        store.round_values();
     }
 
     /// One pass over the batches. Returns the sum of their losses; when training, adds to the gradients.
     double pass(const std::vector<MicroBatch>& batches, const PassOptions& options, int threads = 1) {
-        BatchPlan plan{.sequences = 1, .length = 1, .slots = 1, .threads = threads, .training = options.training};
+        BatchPlan plan{.sequences = 1,
+                       .length = 1,
+                       .slots = 1,
+                       .threads = threads,
+                       .training = options.training,
+                       .precision = precision_};
         for (const MicroBatch& b : batches) {
             plan.sequences = std::max(plan.sequences, b.sequences);
             plan.length = std::max(plan.length, b.length);
@@ -83,6 +91,7 @@ public:
 
 private:
     Communicator everybody_ = Communicator::world(), alone_;
+    Precision precision_;
 
 public:
     ParameterStore store;

@@ -12,6 +12,7 @@ struct Layout {
     int pipeline = 1, tensor = 1;
     PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
     int threads = 1;
+    Precision precision = Precision::fp32;
 };
 
 /// Collective to make. Holds room for up to `micro_batches` of up to `sequences` full sequences.
@@ -20,9 +21,10 @@ struct Training {
              std::size_t sequences, int micro_batches)
         : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
           place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
-          plan{sequences, config.context, slots_needed(layout.schedule, place, micro_batches), layout.threads, true},
+          plan{sequences,      config.context, slots_needed(layout.schedule, place, micro_batches),
+               layout.threads, true,           layout.precision},
           stage(config, head, store, place, topology.tensor),
-          optimizer(allocated(), AdamwConfig{}),
+          optimizer(allocated(layout.precision), AdamwConfig{}),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
         stage.prepare(plan);
     }
@@ -55,8 +57,8 @@ struct Training {
     Trainee trainee;
 
 private:
-    const ParameterStore& allocated() {
-        store.allocate(true);
+    const ParameterStore& allocated(Precision precision) {
+        store.allocate(true, precision);
         store.initialize(9);
         return store;
     }

@@ -1,0 +1,43 @@
+#include "pretrain/profile.hpp"
+
+#include <fmt/format.h>
+
+#include "data/publish.hpp"
+#include "model/kernels/gemm.hpp"
+
+namespace ulmpi {
+
+void add_profile_option(OptionTable& table, std::string& file) {
+    table.add("profile", file,
+              "writes a trace of every phase of every rank, for ui.perfetto.dev or chrome://tracing; default: none",
+              "FILE");
+}
+
+void begin_profile(RankModel& model, const std::string& file) {
+    if (!file.empty()) model.timeline.trace();
+    model.timeline.restart();
+}
+
+double measure_gemm_peak(const RankModel& model, double seconds) {
+    const Communicator& all = model.topology.all;
+    all.barrier();
+    double peak = measure_gemm_peak(model.layout.threads, seconds);
+    all.all_reduce_sum(std::span<double>(&peak, 1));
+    return peak;
+}
+
+std::string end_profile(const RankModel& model, const std::string& file, double flops) {
+    const Communicator& all = model.topology.all;
+    const double seconds = broadcast_value(model.timeline.seconds(), all, 0), gflops = flops / seconds * 1e-9;
+    std::string text = phase_table(summarize(model.timeline, all));
+    if (flops > 0) text += fmt::format("  {:.0f} GFLOP/s", gflops);
+    if (!file.empty()) {
+        const std::string trace = chrome_trace(model.timeline, all);
+        if (all.rank() == 0) write_file(file, trace);
+        const double peak = flops > 0 ? measure_gemm_peak(model, 0.3) : 0;
+        if (peak > 0) text += fmt::format(", {:.0f} % of the GEMM peak of {:.0f}", 100 * gflops / peak, peak);
+    }
+    return text + (flops > 0 ? "\n" : "");
+}
+
+}  // namespace ulmpi

@@ -77,12 +77,13 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     });
     const Layout layout = layout_from(layout_options, world);
     together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
-    RankModel model(world, layout, config, {},
-                    {layout_options.micro_batch, config.context, static_cast<int>(accumulate)}, training.adamw);
+    const std::size_t rows = layout_options.micro_batch * accumulate;  // of a replica
+    const std::size_t micro_batch = fitted_micro_batch(layout_options.micro_batch, config.context, layout.threads);
+    const auto micro_batches = static_cast<int>((rows + micro_batch - 1) / micro_batch);
+    RankModel model(world, layout, config, {}, {micro_batch, config.context, micro_batches}, training.adamw);
     model.store.initialize(training.seed);
     const std::uint64_t parameters = model.parameters();
 
-    const std::size_t rows = layout_options.micro_batch * accumulate;
     const std::size_t global_rows = rows * static_cast<std::size_t>(layout.extents.data);
     const auto tokens = static_cast<double>(global_rows * config.context);
     const GroupRates rates{std::vector<double>(config.layers + 2, 3e-4), 0};
@@ -95,11 +96,10 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
         if (step == 2) begin_profile(model, profile);
         std::vector<MicroBatch> batches;
         model.timeline.enter(Phase::load);
-        for (std::size_t m = 0; m < accumulate; ++m)
+        const std::size_t first = static_cast<std::size_t>(model.topology.at.data) * rows;
+        for (std::size_t row = 0; row < rows; row += micro_batch)
             batches.push_back(
-                random_batch(static_cast<std::uint64_t>(step),
-                             static_cast<std::size_t>(model.topology.at.data) * rows + m * layout_options.micro_batch,
-                             layout_options.micro_batch, config));
+                random_batch(static_cast<std::uint64_t>(step), first + row, std::min(micro_batch, rows - row), config));
         model.timeline.leave();
         world.barrier();
         const auto begin = std::chrono::steady_clock::now();

@@ -191,7 +191,8 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     });
     const std::size_t replica_rows =
         even_slice(o.training.global_batch, static_cast<std::size_t>(layout.extents.data), 0).size();
-    const std::size_t micro_batch = std::min(o.layout.micro_batch, replica_rows);
+    const std::size_t micro_batch =
+        fitted_micro_batch(std::min(o.layout.micro_batch, replica_rows), config.context, layout.threads);
     const PassPlan plan{micro_batch, config.context, static_cast<int>((replica_rows + micro_batch - 1) / micro_batch)};
     agree_on(world, "options", table.ini());
     RankModel model(world, layout, config, {}, plan, o.training.adamw);

@@ -44,6 +44,12 @@ Layout layout_from(const LayoutOptions& o, const Communicator& world) {
     return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world), precision};
 }
 
+std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int threads) {
+    constexpr std::size_t tokens_of_a_thread = 512;
+    const std::size_t each = std::max<std::size_t>(1, tokens_of_a_thread / length);
+    return std::min(asked, each * static_cast<std::size_t>(threads));
+}
+
 int threads_per_rank(int asked, const Communicator& world) {
     cpu_set_t mask;
     check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");

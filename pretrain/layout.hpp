@@ -32,6 +32,11 @@ struct Layout {
 /// The layout that options ask for, if it fits the ranks; UsageError alike on all where it does not. Collective.
 Layout layout_from(const LayoutOptions& options, const Communicator& world);
 
+/// How many sequences of `length` tokens really go through a language model together when `asked` may: no more than
+/// give each thread about 512 tokens. That keeps matrix products at their speed; what is beyond only holds more
+/// activations, and the gradients of the pieces are summed either way.
+std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int threads);
+
 /// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
 /// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
 /// Collective.

@@ -91,22 +91,34 @@ public:
         check_written(std::fclose(std::exchange(file_, nullptr)) == 0);
         publish(temporary_, path_);
     }
+    /// Before an Error, which ends the job without unwinding.
+    void remove_temporary() {
+        std::error_code ignored;
+        if (!path_.empty()) std::filesystem::remove(temporary_, ignored);
+    }
 
 private:
-    // An Error ends the job without unwinding.
     void check_written(bool done) {
         if (!done) remove_temporary();
         check(done, path_ + " cannot be written: is the disk full?");
     }
-    void remove_temporary() {
-        std::error_code ignored;
-        std::filesystem::remove(temporary_, ignored);
-    }
-
     std::string path_;
     std::filesystem::path temporary_;
     std::FILE* file_ = nullptr;
 };
+
+/// The next block once work has begun. What cannot be read then is no longer a matter of how the command was called:
+/// rank 0 ends the job, the others wait for that.
+LabelledSet next_while_working(LineBlocks& blocks, Output* output, const Communicator& world) {
+    try {
+        return blocks.next();
+    } catch (const UsageError& problem) {
+        if (output != nullptr) output->remove_temporary();
+        check(world.rank() != 0, problem.what());
+        world.barrier();
+        throw;
+    }
+}
 
 }  // namespace
 
@@ -143,7 +155,7 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
     if (output) output->line("label\t" + fmt::format("{}", fmt::join(classifier.classes, "\t")));
     ProgressLine bar("predict", "lines", 0, world.rank() == 0);
     std::uint64_t lines = 0;
-    for (; block.size() > 0; block = blocks.next()) {
+    for (; block.size() > 0; block = next_while_working(blocks, output.get(), world)) {
         const std::vector<float> probabilities =
             classify(*model, block, classes, layout.micro_batch, stored.tokenizer.end_of_text());
         for (std::size_t i = 0; output && i < block.size(); ++i) {

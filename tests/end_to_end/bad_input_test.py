@@ -290,6 +290,18 @@ class BadInput(Workshop):
             subprocess.run(["rm", "-rf", "new"], check=True)
         many.unlink()
 
+    def test_an_input_that_breaks_in_the_middle(self):
+        """Beyond the first block of lines: work has begun, so it is no longer bad usage, and no part of the result stays."""
+        whole = gzip.compress("".join(f"the cat {number}\n" for number in range(9000)).encode())
+        pathlib.Path("middle.gz").write_bytes(whole[:len(whole) * 3 // 4])
+        self.before = contents(".")
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                self.assert_fails(self.run_ulmpi("predict --model classifier --input middle.gz --output new.tsv", ranks=ranks),
+                                  1, "middle.gz")
+                self.assert_nothing_left()
+        os.remove("middle.gz")
+
     def test_a_save_in_between_that_fails_is_said_and_the_run_goes_on(self):
         self.ok(PRETRAIN.replace("--train-steps 2", "--train-steps 1"))
         pathlib.Path(checkpoint("new", 2) + "/in the way").mkdir(parents=True)

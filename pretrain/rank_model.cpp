@@ -44,7 +44,8 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     const std::size_t weights = store.size() * sizeof(Real);
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
     memory = {weights + rounded, training ? weights : 0, training ? 2 * weights : 0,
-              activation_bytes(config, head, stage.place(), batches).total(batches)};
+              activation_bytes(config, head, stage.place(), batches).total(batches),
+              2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches)};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
@@ -56,11 +57,11 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
             together_bytes <= static_cast<double>(limit),
             fmt::format(
                 "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
-                "activations {}); use more nodes, a larger --tensor-parallel-size or "
-                "--pipeline-parallel-size, or a smaller --micro-batch-size",
+                "activations {}, tokens of a step {}); use more nodes, a larger --tensor-parallel-size or "
+                "--pipeline-parallel-size, or a smaller --micro-batch-size or --global-batch-size",
                 format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
                 format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
-                format_bytes(memory.activations)));
+                format_bytes(memory.activations), format_bytes(memory.tokens)));
     });
     store.allocate(training, layout.precision);
     if (adamw) optimizer.emplace(store, *adamw);

@@ -17,10 +17,10 @@ struct PassPlan {
     int micro_batches = 1;
 };
 
-/// Bytes that a rank will need: weights, gradients, moments, activations.
+/// Bytes that a rank will need: weights, gradients, moments, activations, and the tokens of a step.
 struct MemoryEstimate {
-    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0;
-    std::size_t total() const { return parameters + gradients + moments + activations; }
+    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0;
+    std::size_t total() const { return parameters + gradients + moments + activations + tokens; }
 };
 
 class RankModel {

@@ -7,6 +7,7 @@
 #include "finetune/classifier_task.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/inference.hpp"
+#include "pretrain/profile.hpp"
 
 namespace ulmpi {
 namespace {
@@ -154,6 +155,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
             max_length <= config.context,
             fmt::format("--max-length {} is more than the model's context of {} tokens", max_length, config.context));
         save_interval_from(o.run.save_interval);
+        if (world.rank() == 0) check_profile(o.run.profile);
         LabelledSet set = load(o.train, tokenizer, max_length, {});
         check_usage(set.classes.size() >= 2,
                     fmt::format("{} has one class alone; a classifier needs two or more", o.train));

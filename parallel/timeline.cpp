@@ -23,7 +23,7 @@ void Timeline::restart() {
 }
 
 void Timeline::charge(Clock::time_point now) {
-    total(open_.empty() ? Phase::other : open_.back().phase).seconds +=
+    total(open_.empty() ? Phase::other : open_.back().counts_for).seconds +=
         std::chrono::duration<double>(now - charged_).count();
     charged_ = now;
 }
@@ -31,7 +31,9 @@ void Timeline::charge(Clock::time_point now) {
 void Timeline::enter(Phase phase, std::uint64_t bytes) {
     const Clock::time_point now = Clock::now();
     charge(now);
-    open_.push_back({phase, now, bytes});
+    const Phase outer = open_.empty() ? Phase::other : open_.back().counts_for;
+    const bool whole = outer == Phase::evaluate || outer == Phase::save;
+    open_.push_back({phase, whole ? outer : phase, now, bytes});
 }
 
 void Timeline::leave() {
@@ -40,13 +42,13 @@ void Timeline::leave() {
     const Open done = open_.back();
     open_.pop_back();
     ++total(done.phase).entered;
-    total(done.phase).bytes += done.bytes;
+    total(done.counts_for).bytes += done.bytes;
     if (entries_.size() < most_entries_) entries_.push_back({done.phase, done.begin, now, done.bytes});
 }
 
 Timeline::Totals Timeline::totals() const {
     Totals totals = totals_;
-    const Phase now_in = open_.empty() ? Phase::other : open_.back().phase;
+    const Phase now_in = open_.empty() ? Phase::other : open_.back().counts_for;
     totals[static_cast<std::size_t>(now_in)].seconds += std::chrono::duration<double>(Clock::now() - charged_).count();
     return totals;
 }

@@ -32,7 +32,8 @@ constexpr std::array<std::string_view, phase_count> phase_names{"other",      "l
                                                                 "optimizer",  "evaluate",  "save"};
 
 /// Adds up the time that one thread spends in each phase. Phases nest: time counts for the innermost alone, so that the
-/// sums add up to all of it. Two readings of the clock a phase; with trace() every single one is kept besides.
+/// sums add up to all of it; but what an evaluation or a save is made of counts for that. Two readings of the clock a
+/// phase; with trace() every single one is kept besides.
 class Timeline {
 public:
     using Clock = std::chrono::steady_clock;
@@ -62,7 +63,7 @@ public:
 
 private:
     struct Open {
-        Phase phase;
+        Phase phase, counts_for;
         Clock::time_point begin;
         std::uint64_t bytes;
     };

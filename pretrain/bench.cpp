@@ -70,6 +70,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
     ModelConfig config = together(world, [&] {
+        if (world.rank() == 0) check_profile(profile);
         ModelConfig resolved = shape.resolved();
         resolved.vocabulary = vocabulary;
         check_model(resolved);

@@ -6,6 +6,7 @@
 
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
+#include "pretrain/profile.hpp"
 
 namespace ulmpi {
 
@@ -178,6 +179,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
         train.windows(config.context);
         steps_of(o.training, train.windows(config.context), config.context);
         save_interval_from(o.run.save_interval);
+        if (world.rank() == 0) check_profile(o.run.profile);
     });
 
     const Layout layout = layout_from(o.layout, world);

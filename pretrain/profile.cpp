@@ -1,6 +1,9 @@
 #include "pretrain/profile.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "data/publish.hpp"
 #include "model/kernels/gemm.hpp"
@@ -11,6 +14,15 @@ void add_profile_option(OptionTable& table, std::string& file) {
     table.add("profile", file,
               "writes a trace of every phase of every rank, for ui.perfetto.dev or chrome://tracing; default: none",
               "FILE");
+}
+
+void check_profile(const std::string& file) {
+    if (file.empty()) return;
+    const std::filesystem::path folder = std::filesystem::absolute(file).parent_path();
+    std::error_code ignored;
+    check_usage(
+        !std::filesystem::is_directory(file, ignored) && ::access(folder.c_str(), W_OK) == 0,
+        fmt::format("--profile {} cannot be written: it is a folder, or its folder is missing or not writable", file));
 }
 
 void begin_profile(RankModel& model, const std::string& file) {

@@ -10,6 +10,9 @@ namespace ulmpi {
 
 void add_profile_option(OptionTable& table, std::string& file);
 
+/// UsageError if the file could not be written at the end: asked by rank 0 before work starts.
+void check_profile(const std::string& file);
+
 /// The timeline of the model begins anew, and keeps every phase if `file` is not empty.
 void begin_profile(RankModel& model, const std::string& file);
 

@@ -40,6 +40,21 @@ TEST(TimelineTest, TimeCountsForTheInnermostPhase) {
     EXPECT_TRUE(timeline.entries().empty()) << "kept without being asked for";
 }
 
+TEST(TimelineTest, AnEvaluationIsCountedWhole) {
+    Timeline timeline;
+    {
+        const During evaluate(&timeline, Phase::evaluate);
+        const During forward(&timeline, Phase::forward);
+        const During reduce(&timeline, Phase::all_reduce, 100);
+        sleep_milliseconds(3);
+    }
+    EXPECT_GE(seconds_in(timeline, Phase::evaluate), 3e-3);
+    EXPECT_EQ(seconds_in(timeline, Phase::forward), 0);
+    EXPECT_EQ(seconds_in(timeline, Phase::all_reduce), 0);
+    EXPECT_EQ(timeline.totals()[static_cast<std::size_t>(Phase::evaluate)].bytes, 100u);
+    EXPECT_EQ(timeline.totals()[static_cast<std::size_t>(Phase::forward)].entered, 1u);
+}
+
 TEST(TimelineTest, KeepsEntriesOfATraceUpToALimit) {
     Timeline timeline;
     timeline.trace(3);

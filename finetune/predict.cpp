@@ -102,6 +102,7 @@ private:
         if (!done) remove_temporary();
         check(done, path_ + " cannot be written: is the disk full?");
     }
+
     std::string path_;
     std::filesystem::path temporary_;
     std::FILE* file_ = nullptr;

@@ -23,15 +23,14 @@ void Timeline::restart() {
 }
 
 void Timeline::charge(Clock::time_point now) {
-    total(open_.empty() ? Phase::other : open_.back().counts_for).seconds +=
-        std::chrono::duration<double>(now - charged_).count();
+    total(charged_phase()).seconds += std::chrono::duration<double>(now - charged_).count();
     charged_ = now;
 }
 
 void Timeline::enter(Phase phase, std::uint64_t bytes) {
     const Clock::time_point now = Clock::now();
     charge(now);
-    const Phase outer = open_.empty() ? Phase::other : open_.back().counts_for;
+    const Phase outer = charged_phase();
     const bool whole = outer == Phase::evaluate || outer == Phase::save;
     open_.push_back({phase, whole ? outer : phase, now, bytes});
 }
@@ -48,8 +47,8 @@ void Timeline::leave() {
 
 Timeline::Totals Timeline::totals() const {
     Totals totals = totals_;
-    const Phase now_in = open_.empty() ? Phase::other : open_.back().counts_for;
-    totals[static_cast<std::size_t>(now_in)].seconds += std::chrono::duration<double>(Clock::now() - charged_).count();
+    totals[static_cast<std::size_t>(charged_phase())].seconds +=
+        std::chrono::duration<double>(Clock::now() - charged_).count();
     return totals;
 }
 

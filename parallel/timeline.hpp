@@ -67,6 +67,8 @@ private:
         Clock::time_point begin;
         std::uint64_t bytes;
     };
+    /// What time counts for now.
+    Phase charged_phase() const { return open_.empty() ? Phase::other : open_.back().counts_for; }
     Total& total(Phase phase) { return totals_[static_cast<std::size_t>(phase)]; }
     void charge(Clock::time_point now);
 

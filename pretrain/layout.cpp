@@ -24,8 +24,8 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.range("pipeline-parallel-size", 1, 4096);
     table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
     table.choices("pipeline-schedule", {"gpipe", "1f1b"});
-    table.add("micro-batch-size", o.micro_batch, "sequences that go through the model together: memory grows with it",
-              "sequences");
+    table.add("micro-batch-size", o.micro_batch,
+              "sequences that may go through the model together: memory grows with it", "sequences");
     table.range("micro-batch-size", 1, 1 << 20);
     table.add("threads-per-rank", o.threads, "0: the cores that the rank may use, divided by the ranks that share them",
               "threads");

@@ -15,7 +15,7 @@ namespace ulmpi {
 struct LayoutOptions {
     int tensor_parallel = 1, pipeline_parallel = 1;
     std::string schedule = "1f1b";
-    std::size_t micro_batch = 8;  ///< sequences that go through the model together
+    std::size_t micro_batch = 8;  ///< sequences that may go through the model together
     int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
     std::string precision = "fp32";
 };

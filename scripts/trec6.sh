@@ -34,7 +34,7 @@ on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_w
 shape() {
     "$ulmpi" checkpoint show "$stage1" | python3 -c 'import json, sys
 value = json.load(sys.stdin)["model"][sys.argv[1]]
-print({True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value)' "$1"
+print(("off", "on")[value] if isinstance(value, bool) else value)' "$1"
 }
 mkdir -p "$work"
 zcat "$data/trec6/train.tsv.gz" | tail -n +2 | cut -f 2- >"$work/questions.txt"

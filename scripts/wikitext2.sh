@@ -50,5 +50,5 @@ on_ranks pretrain --data "$work/train" --valid "$work/valid" --run "$work/run" "
     --micro-batch-size 4 --global-batch-size 8 --lr 3e-3 --lr-schedule linear --warmup-steps 100 --adam-beta2 0.98 \
     --weight-decay 0.1 --threads-per-rank 1
 score=$(on_ranks evaluate --model "$work/run" --data "$work/valid" --stride 64)
-say "All but the build took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+say "All but the build took $(seconds_since 0)"
 echo "$score"

@@ -54,13 +54,13 @@ namespace ulmpi {
 
 HWY_EXPORT(adamw_update);
 
-// In blocks that stay in the cache between the two.
+// With rounding: in blocks that stay in the cache between the two.
 void adamw_update(Real* p, Real* g, Real* m, Real* v, std::size_t n, const AdamwStep& step, BFloat16* rounded) {
+    if (rounded == nullptr) return HWY_DYNAMIC_DISPATCH(adamw_update)(p, g, m, v, n, step);
     constexpr std::size_t block = 2048;
     for (std::size_t i = 0; i < n; i += block) {
-        const std::size_t count = rounded == nullptr ? n : std::min(block, n - i);
+        const std::size_t count = std::min(block, n - i);
         HWY_DYNAMIC_DISPATCH(adamw_update)(p + i, g + i, m + i, v + i, count, step);
-        if (rounded == nullptr) return;
         round_to_bfloat16(rounded + i, p + i, count);
     }
 }

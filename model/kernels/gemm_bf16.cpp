@@ -56,7 +56,7 @@ Prepared prepare(const Product& p) {
     return {dnnl::matmul(description), a, b, y, description.scratchpad_desc()};
 }
 
-/// Making a product ready generates code and takes a thousand times longer than finding it again.
+/// Making a product ready generates code, so each is made once and found again.
 const Prepared& prepared(const Product& product) {
     static std::mutex mutex;
     static std::map<Product, Prepared> known;

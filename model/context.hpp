@@ -40,6 +40,14 @@ struct PassOptions {
     bool predict = false;              ///< ask the head for scores instead of a loss
 };
 
+/// What forward keeps of a tensor: its values, or, where products take rounded factors, the rounded values alone in
+/// half the room. Of either, one is there.
+struct Kept {
+    View<Real> full;
+    View<BFloat16> rounded;
+    std::size_t columns() const { return full.empty() ? rounded.columns() : full.columns(); }
+};
+
 /// One worker's view of one micro-batch on its way: whose rows, where to allocate, which randomness to draw, and what
 /// forward kept for backward. Workers run the same layers side by side: each writes its own rows of shared tensors, and
 /// they meet at a barrier before one reads what another wrote.
@@ -56,7 +64,7 @@ struct Context {
     Arena kept;                             ///< shared, lives until backward of this micro-batch is done
     Arena shared;                           ///< shared temporaries: handed back only behind a barrier
     Arena own;                              ///< this worker's temporaries
-    std::vector<View<Real>> record;         ///< what forward kept, taken back in reverse order
+    std::vector<Kept> record;               ///< what forward kept, taken back in reverse order
     double loss = 0;                        ///< sum of the losses of this worker's rows
 
     /// This worker's rows as a factor of products: x itself, or a rounded copy in its own arena.
@@ -68,12 +76,24 @@ struct Context {
     /// The same, but x itself is rounded: its rows begin with their rounded form from now on.
     Factor factor_in_place(View<Real> x, Range mine) const;
 
-    void keep(View<Real> view) { record.push_back(view); }
-    View<Real> recall() {
-        const View<Real> last = record.back();
+    void keep(View<Real> view) { record.push_back({view, {}}); }
+    void keep(const Kept& what) { record.push_back(what); }
+    View<Real> recall() { return recall_kept().full; }
+    Kept recall_kept() {
+        const Kept last = record.back();
         record.pop_back();
         return last;
     }
+
+    /// Room for a tensor of all rows, of each worker its own.
+    Kept allocate_kept(Shape shape);
+    /// Where this worker's rows of it are to be computed: in their place, or in its own arena.
+    View<Real> open(const Kept& what);
+    /// When they are: they are kept, and `values`, what open() gave, holds what is kept, so that forward goes on with
+    /// the values that backward will see.
+    void close(const Kept& what, View<Real> values) const;
+    /// This worker's rows as they were kept: in their place, or widened in its own arena.
+    View<const Real> kept_rows(const Kept& what);
 
     /// True when every worker holds whole sequences, so that attention needs nobody else's rows.
     bool whole_sequences() const { return batch.sequences % static_cast<std::size_t>(team.size()) == 0; }

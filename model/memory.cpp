@@ -11,6 +11,14 @@ namespace {
 
 // An arena that has no memory adds up what would be allocated; each function mirrors the allocations of its layer.
 
+/// What Context::allocate_kept does.
+void allocate_kept(Arena& arena, const BatchPlan& plan, const Shape& shape) {
+    if (plan.precision == Precision::fp32)
+        arena.allocate(shape);
+    else
+        arena.allocate<BFloat16>(shape);
+}
+
 void allocate_rounded(Arena& arena, const BatchPlan& plan, std::initializer_list<Shape> factors) {
     if (plan.precision == Precision::fp32) return;
     for (const Shape& factor : factors) arena.allocate<BFloat16>(factor);
@@ -26,12 +34,12 @@ std::size_t kept_by_block(const ModelConfig& c, const StagePlace& at, const Batc
         arena.allocate({rows, c.hidden});
         if (c.normalises_before()) arena.allocate({2, rows});
         if (sublayer == 0) {
-            arena.allocate({rows, 3 * heads * c.head_size()});
+            allocate_kept(arena, plan, {rows, 3 * heads * c.head_size()});
             arena.allocate({rows, heads * c.head_size()});
             arena.allocate({plan.sequences * heads, plan.length});
         } else {
-            arena.allocate({rows, ffn});
-            if (c.activation == Activation::swiglu) arena.allocate({rows, ffn});
+            allocate_kept(arena, plan, {rows, ffn});
+            if (c.activation == Activation::swiglu) allocate_kept(arena, plan, {rows, ffn});
         }
         if (c.normalises_after()) {
             arena.allocate({2, rows});
@@ -99,20 +107,29 @@ std::size_t shared_by_head(const ModelConfig& c, const std::optional<ClassifierC
 std::size_t own_by_worker(const ModelConfig& c, const StagePlace& at, const BatchPlan& plan) {
     const auto threads = static_cast<std::size_t>(plan.threads);
     const std::size_t mine = even_slice(plan.sequences * plan.length, threads, 0).size();
-    const std::size_t ffn =
-        even_slice(c.ffn_size(), static_cast<std::size_t>(at.slices), static_cast<std::size_t>(at.slice)).size();
+    const auto slices = static_cast<std::size_t>(at.slices), slice = static_cast<std::size_t>(at.slice);
+    const std::size_t heads = even_slice(c.heads, slices, slice).size(),
+                      ffn = even_slice(c.ffn_size(), slices, slice).size();
+    const bool rounds = plan.precision != Precision::fp32;
     Arena arena;
     if (c.normalises_before()) arena.allocate({mine, c.hidden});
     {
         const ArenaScope inwards(arena);
+        if (rounds) arena.allocate({mine, 3 * heads * c.head_size()});
         allocate_rounded(arena, plan, {{mine, c.hidden}});
     }
     {
+        const ArenaScope attention(arena);
+        arena.allocate({attention_scratch(plan.length, c.head_size())});
+        if (rounds) arena.allocate({3, plan.length, c.head_size()});
+    }
+    {
         const ArenaScope activated(arena);
+        if (rounds) arena.allocate({mine, ffn});
+        if (rounds && c.activation == Activation::swiglu) arena.allocate({mine, ffn});
         arena.allocate({mine, ffn});
         allocate_rounded(arena, plan, {{mine, ffn}});
     }
-    arena.allocate({attention_scratch(plan.length, c.head_size())});
     return arena.most_used();
 }
 

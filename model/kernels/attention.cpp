@@ -135,8 +135,8 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
                         const Real* q, const Real* k, const Real* v, const AttentionCall& call, Real* scratch) {
     Real* mask = scratch + 2 * block * (call.length + group);
     for (std::size_t i = 0; i < call.length; ++i) {
-        std::fill_n(dk + i * call.stride, call.head_size, Real{0});
-        std::fill_n(dv + i * call.stride, call.head_size, Real{0});
+        std::fill_n(dk + i * call.gradient_stride, call.head_size, Real{0});
+        std::fill_n(dv + i * call.gradient_stride, call.head_size, Real{0});
     }
     for (std::size_t begin = 0; begin < call.length; begin += block) {
         const Block b = block_from(call, begin);
@@ -161,9 +161,9 @@ void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Re
             HWY_DYNAMIC_DISPATCH(score_gradients)
             (row + from, drow + from, drops(call) ? mask + from : nullptr, log_sum[i], product, to - from);
         }
-        matmul_tn(operand(dv, call, call.stride, b.keys, b.last), scores, dy, 1, 1);
-        matmul_tn(operand(dk, call, call.stride, b.keys, b.last), dscores, queries, call.scale, 1);
-        matmul_nn(operand(dq, call, call.stride, b.first, b.last), dscores, keys, call.scale);
+        matmul_tn(operand(dv, call, call.gradient_stride, b.keys, b.last), scores, dy, 1, 1);
+        matmul_tn(operand(dk, call, call.gradient_stride, b.keys, b.last), dscores, queries, call.scale, 1);
+        matmul_nn(operand(dq, call, call.gradient_stride, b.first, b.last), dscores, keys, call.scale);
     }
 }
 

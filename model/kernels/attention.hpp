@@ -11,10 +11,10 @@
 
 namespace ulmpi {
 
-/// Sizes and masks of one call. Rows of q, k, v and of their gradients lie `stride` apart (they may share one qkv
-/// buffer), those of the output and of its gradient `out_stride` apart; a row holds head_size values.
+/// Sizes and masks of one call. Rows of q, k and v lie `stride` apart (they may share one qkv buffer), those of
+/// their gradients `gradient_stride`, of the output and of its gradient `out_stride`; a row holds head_size values.
 struct AttentionCall {
-    std::size_t length = 0, head_size = 0, stride = 0, out_stride = 0;
+    std::size_t length = 0, head_size = 0, stride = 0, out_stride = 0, gradient_stride = 0;
     Real scale = 1;
     /// For each position t the earliest key that it may see, first_key[t] <= t and ascending; null: 0 everywhere.
     const std::int32_t* first_key = nullptr;

@@ -1,5 +1,6 @@
 #include "model/kernels/bfloat16.hpp"
 
+#include <bit>
 #include <cassert>
 
 #include "model/kernels/simd_targets.hpp"
@@ -52,6 +53,27 @@ void round_to_bfloat16(BFloat16* y, const Real* x, std::size_t n) {
     for (std::size_t j = i; j < n; ++j) bits[j] = lanes16[j - i];
 }
 
+HWY_INLINE void store_float(FloatTag d, hn::Vec<FloatTag> x, float* y) { hn::StoreU(x, d, y); }
+HWY_INLINE void store_float(FloatTag d, hn::Vec<FloatTag> x, double* y) {
+    HWY_ALIGN float lanes[hn::MaxLanes(FloatTag())];
+    hn::Store(x, d, lanes);
+    for (std::size_t i = 0; i < hn::Lanes(d); ++i) y[i] = lanes[i];
+}
+
+void widen_bfloat16(Real* y, const BFloat16* x, std::size_t n) {
+    const FloatTag d;
+    const BitsTag d16;
+    const hn::RebindToUnsigned<FloatTag> du;
+    const std::size_t lanes = hn::Lanes(d);
+    const auto* bits = reinterpret_cast<const std::uint16_t*>(x);
+    std::size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+        const auto wide = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, bits + i)));
+        store_float(d, hn::BitCast(d, wide), y + i);
+    }
+    for (; i < n; ++i) y[i] = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
+}
+
 }  // namespace ulmpi::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -59,12 +81,20 @@ HWY_AFTER_NAMESPACE();
 namespace ulmpi {
 
 HWY_EXPORT(round_to_bfloat16);
+HWY_EXPORT(widen_bfloat16);
 
 void round_to_bfloat16(BFloat16* y, const Real* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(round_to_bfloat16)(y, x, n); }
 
 void round_to_bfloat16(Matrix<BFloat16> y, Matrix<const Real> x) {
     assert(y.rows == x.rows && y.columns == x.columns);
     for (std::size_t row = 0; row < x.rows; ++row) round_to_bfloat16(y.row(row), x.row(row), x.columns);
+}
+
+void widen_bfloat16(Real* y, const BFloat16* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(widen_bfloat16)(y, x, n); }
+
+void widen_bfloat16(Matrix<Real> y, Matrix<const BFloat16> x) {
+    assert(y.rows == x.rows && y.columns == x.columns);
+    for (std::size_t row = 0; row < x.rows; ++row) widen_bfloat16(y.row(row), x.row(row), x.columns);
 }
 
 }  // namespace ulmpi

@@ -20,4 +20,9 @@ void round_to_bfloat16(BFloat16* y, const Real* x, std::size_t n);
 /// The same by rows.
 void round_to_bfloat16(Matrix<BFloat16> y, Matrix<const Real> x);
 
+/// y = x, exactly; y and x do not overlap.
+void widen_bfloat16(Real* y, const BFloat16* x, std::size_t n);
+/// The same by rows.
+void widen_bfloat16(Matrix<Real> y, Matrix<const BFloat16> x);
+
 }  // namespace ulmpi

@@ -52,12 +52,13 @@ Attention::Attention(ParameterStore& store, const ModelConfig& config, const std
       qkv_(store, qkv_options(config, name, group, slice, slices)),
       out_(store, out_options(config, name, group, slice, slices)) {}
 
-AttentionCall Attention::call(Item item, const DropoutSite& site, const Context& context) const {
+AttentionCall Attention::call(Item item, const Head& in, const DropoutSite& site, const Context& context) const {
     const std::size_t width = heads_.size() * head_size_, length = context.batch.length;
     return {.length = length,
             .head_size = head_size_,
-            .stride = 3 * width,
+            .stride = in.stride,
             .out_stride = width,
+            .gradient_stride = 3 * width,
             .scale = Real(1) / std::sqrt(static_cast<Real>(head_size_)),
             .first_key = context.first_key.empty() ? nullptr : context.first_key.data() + item.sequence * length,
             .dropout = site.probability > 0 ? &site : nullptr,
@@ -67,25 +68,43 @@ AttentionCall Attention::call(Item item, const DropoutSite& site, const Context&
 
 // q and k stand side by side in a row: they turn as twice as many heads.
 template <typename Rotate>
-void Attention::rotate_rows(View<Real> qkv, const Context& context, Rotate rotate) const {
+void Attention::rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const {
     if (!rotary_) return;
     context.for_each_run([&](std::size_t, std::size_t position, Range rows) {
-        rotate(qkv.row(rows.first), *rotary_, position, rows.size(), 2 * heads_.size(), qkv.columns());
+        rotate(mine.row(rows.first - context.rows.first), *rotary_, position, rows.size(), 2 * heads_.size(),
+               mine.columns());
     });
+}
+
+// Of what was rounded, one head of one sequence at a time is widened.
+Attention::Head Attention::head(const Kept& qkv, Item item, Context& context) const {
+    const std::size_t width = heads_.size() * head_size_, length = context.batch.length;
+    const std::size_t first = item.sequence * length, column = item.head * head_size_;
+    if (qkv.rounded.empty()) {
+        const Real* q = qkv.full.row(first) + column;
+        return {q, q + width, q + 2 * width, 3 * width};
+    }
+    const View<Real> wide = context.own.allocate({3, length, head_size_});
+    for (std::size_t part = 0; part < 3; ++part)
+        widen_bfloat16({wide.row(part), length, head_size_},
+                       {qkv.rounded.row(first) + part * width + column, length, head_size_, 3 * width});
+    return {wide.row(0), wide.row(1), wide.row(2), head_size_};
 }
 
 // qkv = x W_qkv^T + b,  out = softmax(q k^T / sqrt(d)) v by head,  y = sum over slices of out W_out^T + b
 void Attention::forward(View<Real> y, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
     const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
-    const View<Real> qkv = context.kept.allocate({rows, 3 * width});
+    const Kept qkv = context.allocate_kept({rows, 3 * width});
     const View<Real> out = context.kept.allocate({rows, width});
     const View<Real> log_sum = context.kept.allocate({context.batch.sequences * heads_.size(), length});
     {
         const ArenaScope scope(context.own);
-        qkv_.forward(qkv.rows(mine), context.own_factor(x));
+        const View<Real> qkv_mine = context.open(qkv);
+        qkv_.forward(qkv_mine, context.own_factor(x));
+        rotate_rows(qkv_mine, context, rotary_forward);
+        context.close(qkv, qkv_mine);
     }
-    rotate_rows(qkv, context, rotary_forward);
 
     context.barrier_before_mixing_rows();
     const DropoutSite site = context.site(place_, dropout_);
@@ -94,10 +113,11 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
         Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
         const Range items = context.team.share(context.batch.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
+            const ArenaScope of_item(context.own);
             const Item at = item(index);
-            const Real* q = qkv.row(at.sequence * length) + at.head * head_size_;
-            attention_forward(out.row(at.sequence * length) + at.head * head_size_, log_sum.row(index), q, q + width,
-                              q + 2 * width, call(at, site, context), scratch);
+            const Head in = head(qkv, at, context);
+            attention_forward(out.row(at.sequence * length) + at.head * head_size_, log_sum.row(index), in.q, in.k,
+                              in.v, call(at, in, site, context), scratch);
         }
     }
     context.barrier_before_mixing_rows();
@@ -116,7 +136,8 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
 void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
     const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
-    const View<Real> log_sum = context.recall(), out = context.recall(), qkv = context.recall();
+    const View<Real> log_sum = context.recall(), out = context.recall();
+    const Kept qkv = context.recall_kept();
     const ArenaScope scope(context.shared);
     const View<Real> dout = context.shared.allocate({rows, width});
     const View<Real> dqkv = context.shared.allocate({rows, 3 * width});
@@ -130,17 +151,18 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
         Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
         const Range items = context.team.share(context.batch.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
+            const ArenaScope of_item(context.own);
             const Item at = item(index);
+            const Head in = head(qkv, at, context);
             const std::size_t first = at.sequence * length, column = at.head * head_size_;
-            const Real* q = qkv.row(first) + column;
             Real* dq = dqkv.row(first) + column;
             attention_backward(dq, dq + width, dq + 2 * width, dout.row(first) + column, out.row(first) + column,
-                               log_sum.row(index), q, q + width, q + 2 * width, call(at, site, context), scratch);
+                               log_sum.row(index), in.q, in.k, in.v, call(at, in, site, context), scratch);
         }
     }
     context.barrier_before_mixing_rows();
 
-    rotate_rows(dqkv, context, rotary_backward);
+    rotate_rows(dqkv.rows(mine), context, rotary_backward);
     const Factor dqkv_factor = context.shared_factor(dqkv);
     qkv_.backward_input(dx.rows(mine), dqkv_factor.row_range(mine));
     const Factor out_factor = context.shared_factor(out), x_factor = context.shared_factor(x);

@@ -25,9 +25,15 @@ private:
         std::size_t sequence, head;
     };
     Item item(std::size_t index) const { return {index / heads_.size(), index % heads_.size()}; }
-    AttentionCall call(Item, const DropoutSite&, const Context&) const;
+    /// One head of one sequence: rows `stride` apart.
+    struct Head {
+        const Real *q, *k, *v;
+        std::size_t stride;
+    };
+    Head head(const Kept& qkv, Item, Context&) const;
+    AttentionCall call(Item, const Head&, const DropoutSite&, const Context&) const;
     template <typename Rotate>
-    void rotate_rows(View<Real> qkv, const Context& context, Rotate rotate) const;
+    void rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const;
 
     std::size_t head_size_;
     Range heads_;  ///< of the whole model's, this slice's

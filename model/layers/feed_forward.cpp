@@ -49,18 +49,21 @@ void FeedForward::activate(Real* a, const Real* u, const Real* g, std::size_t n)
 // u = x W_up^T + b,  g = x W_gate^T + b,  a = act(u) or silu(g) u,  y = sum over slices of a W_down^T + b
 void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
-    const View<Real> u = context.kept.allocate({context.batch.rows(), width_});
-    const View<Real> g = gated() ? context.kept.allocate(u.shape) : View<Real>{};
+    const Shape all{context.batch.rows(), width_};
+    const Kept u = context.allocate_kept(all), g = gated() ? context.allocate_kept(all) : Kept{};
     {
         const ArenaScope scope(context.own);
-        const Factor x_factor = context.own_factor(x);
-        up_.forward(u.rows(mine), x_factor);
-        if (gated()) gate_->forward(g.rows(mine), x_factor);
-    }
-    {
-        const ArenaScope scope(context.own);
-        const View<Real> a = context.own.allocate({mine.size(), width_});
-        activate(a.data, u.row(mine.first), gated() ? g.row(mine.first) : nullptr, a.size());
+        const View<Real> u_mine = context.open(u), g_mine = gated() ? context.open(g) : View<Real>{};
+        {
+            const ArenaScope inwards(context.own);
+            const Factor x_factor = context.own_factor(x);
+            up_.forward(u_mine, x_factor);
+            if (gated()) gate_->forward(g_mine, x_factor);
+        }
+        context.close(u, u_mine);
+        if (gated()) context.close(g, g_mine);
+        const View<Real> a = context.own.allocate(u_mine.shape);
+        activate(a.data, u_mine.data, g_mine.data, a.size());
         down_.forward(y.rows(mine), context.own_factor(a));
     }
     context.sum_over_slices(y);
@@ -71,26 +74,26 @@ void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) co
 
 void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
-    const View<Real> g = gated() ? context.recall() : View<Real>{};
-    const View<Real> u = context.recall();
-    const ArenaScope scope(context.shared);
-    const View<Real> a = context.shared.allocate(u.shape), du = context.shared.allocate(u.shape);
-    const View<Real> dg = gated() ? context.shared.allocate(u.shape) : View<Real>{};
-    const std::size_t n = mine.size() * width_;
-    Real* u_mine = u.row(mine.first);
+    const ArenaScope scope(context.shared), own_scope(context.own);
+    const View<const Real> g_mine = gated() ? context.kept_rows(context.recall_kept()) : View<const Real>{};
+    const View<const Real> u_mine = context.kept_rows(context.recall_kept());
+    const Shape all{context.batch.rows(), width_};
+    const View<Real> a = context.shared.allocate(all), du = context.shared.allocate(all);
+    const View<Real> dg = gated() ? context.shared.allocate(all) : View<Real>{};
+    const std::size_t n = u_mine.size();
     Real* du_mine = du.row(mine.first);
-    activate(a.row(mine.first), u_mine, gated() ? g.row(mine.first) : nullptr, n);
+    activate(a.row(mine.first), u_mine.data, g_mine.data, n);
     const Factor a_factor = context.shared_factor(a), dy_factor = context.shared_factor(dy);
     down_.backward_input(du.rows(mine), dy_factor.row_range(mine));  // da, turned into du in place
     switch (activation_) {
         case Activation::gelu:
-            gelu_backward(du_mine, du_mine, u_mine, n);
+            gelu_backward(du_mine, du_mine, u_mine.data, n);
             break;
         case Activation::relu:
-            relu_backward(du_mine, du_mine, u_mine, n);
+            relu_backward(du_mine, du_mine, u_mine.data, n);
             break;
         case Activation::swiglu:
-            swiglu_backward(dg.row(mine.first), du_mine, du_mine, g.row(mine.first), u_mine, n);
+            swiglu_backward(dg.row(mine.first), du_mine, du_mine, g_mine.data, u_mine.data, n);
             break;
     }
     const Factor du_factor = context.shared_factor(du), dg_factor = gated() ? context.shared_factor(dg) : du_factor;

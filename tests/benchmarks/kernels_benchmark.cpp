@@ -1,8 +1,13 @@
-// Speed of each kernel on one thread, at the sizes of a small Transformer: bytes moved or operations done a second.
+// Speed of each kernel on one thread, at the sizes of a small Transformer: bytes moved or operations done a second, and
+// the share of what this machine reaches in a plain copy of as many bytes, or in large products.
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -13,7 +18,9 @@
 #include "model/kernels/cross_entropy.hpp"
 #include "model/kernels/dropout.hpp"
 #include "model/kernels/elementwise.hpp"
+#include "model/kernels/factor.hpp"
 #include "model/kernels/gemm.hpp"
+#include "model/kernels/gemm_bf16.hpp"
 #include "model/kernels/norm.hpp"
 #include "model/kernels/philox.hpp"
 #include "model/kernels/rotary.hpp"
@@ -30,24 +37,63 @@ Reals values(std::size_t n) {
     return x;
 }
 
-/// Runs `body` and reports that each run moves `reals` numbers to or from memory.
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+/// Calls of `body` a second: the median over a tenth of a second.
 template <typename Body>
-void measure_bytes(benchmark::State& state, std::size_t reals, Body body) {
-    for (auto _ : state) {
+double rate_of(Body body) {
+    body();
+    std::vector<double> times;
+    for (const auto begin = Clock::now(); times.size() < 3 || seconds_since(begin) < 0.1;) {
+        const auto start = Clock::now();
         body();
         benchmark::ClobberMemory();
+        times.push_back(seconds_since(start));
     }
-    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(reals * sizeof(Real)));
+    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+    return 1 / times[times.size() / 2];
 }
 
-/// Runs `body` and reports GFLOP/s of `operations` each run.
+/// What this machine's one thread can do, each measured once: operations a second of large products, and bytes a second
+/// of a plain copy that moves as many bytes as the kernel, so that both live in the same cache.
+double product_limit() {
+    static const double limit = 1e9 * measure_gemm_peak(1, 0.5);
+    return limit;
+}
+double copy_limit(std::size_t bytes) {
+    static std::map<std::size_t, double> known;
+    const auto found = known.find(bytes);
+    if (found != known.end()) return found->second;
+    const std::vector<std::byte> from(bytes / 2, std::byte{1});
+    std::vector<std::byte> to(from.size());
+    return known[bytes] =
+               static_cast<double>(bytes) * rate_of([&] { std::copy(from.begin(), from.end(), to.begin()); });
+}
+
+/// Runs `body` and reports `unit`, of which each run makes `amount`, and its share of what the machine can do.
 template <typename Body>
-void measure_operations(benchmark::State& state, double operations, Body body) {
+void measure(benchmark::State& state, const char* unit, double amount, double limit, Body body) {
+    const auto begin = Clock::now();
     for (auto _ : state) {
         body();
         benchmark::ClobberMemory();
     }
-    state.counters["FLOPS"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
+    const double rate = amount * static_cast<double>(state.iterations()) / seconds_since(begin);
+    state.counters[unit] = 1e-9 * rate;
+    state.counters["of_limit"] = rate / limit;
+}
+
+/// For what moves `reals` numbers to or from memory.
+template <typename Body>
+void measure_bytes(benchmark::State& state, std::size_t reals, Body body) {
+    const std::size_t bytes = reals * sizeof(Real);
+    measure(state, "GB/s", static_cast<double>(bytes), copy_limit(bytes), body);
+}
+
+template <typename Body>
+void measure_operations(benchmark::State& state, double operations, Body body) {
+    measure(state, "GFLOP/s", operations, product_limit(), body);
 }
 
 using Product = void (*)(Matrix<Real>, Matrix<const Real>, Matrix<const Real>, Real, Real);
@@ -67,6 +113,56 @@ void gemm(benchmark::State& state, Product product, bool a_columns_first, bool b
 BENCHMARK_CAPTURE(gemm, nt, matmul_nt, false, true)->Args({1024, 2048, 512})->Args({64, 256, 64});
 BENCHMARK_CAPTURE(gemm, nn, matmul_nn, false, false)->Args({1024, 512, 2048})->Args({64, 64, 256});
 BENCHMARK_CAPTURE(gemm, tn, matmul_tn, true, false)->Args({2048, 512, 1024})->Args({256, 64, 64});
+
+/// A matrix of rounded values.
+struct Rounded {
+    Rounded(std::size_t r, std::size_t c) : bits(r * c), matrix(bits.data(), r, c) {
+        round_to_bfloat16(bits.data(), values(r * c).data(), r * c);
+    }
+    std::vector<BFloat16> bits;
+    Matrix<const BFloat16> matrix;
+};
+
+double bf16_product_limit() {
+    static const double limit = [] {
+        constexpr std::size_t n = 2048;
+        const Rounded a(n, n), b(n, n);
+        Reals y(n * n);
+        return 2.0 * n * n * n *
+               rate_of([&] { matmul_nn(Matrix<Real>(y.data(), n, n), Factor(a.matrix), Factor(b.matrix)); });
+    }();
+    return limit;
+}
+
+using FactorProduct = void (*)(Matrix<Real>, const Factor&, const Factor&, bool);
+
+void gemm_bf16(benchmark::State& state, FactorProduct product, bool a_columns_first, bool b_columns_first) {
+    if (const std::string reason = no_bf16_reason(); !reason.empty()) return state.SkipWithError(reason.c_str());
+    const auto m = static_cast<std::size_t>(state.range(0)), n = static_cast<std::size_t>(state.range(1));
+    const auto k = static_cast<std::size_t>(state.range(2));
+    const Rounded a = a_columns_first ? Rounded(k, m) : Rounded(m, k),
+                  b = b_columns_first ? Rounded(n, k) : Rounded(k, n);
+    Reals y(m * n);
+    measure(state, "GFLOP/s", 2.0 * static_cast<double>(m * n * k), bf16_product_limit(),
+            [&] { product(Matrix<Real>(y.data(), m, n), Factor(a.matrix), Factor(b.matrix), false); });
+}
+BENCHMARK_CAPTURE(gemm_bf16, nt, matmul_nt, false, true)->Args({512, 2048, 512})->Args({512, 3072, 768});
+BENCHMARK_CAPTURE(gemm_bf16, nn, matmul_nn, false, false)->Args({512, 512, 2048})->Args({512, 768, 3072});
+BENCHMARK_CAPTURE(gemm_bf16, tn, matmul_tn, true, false)->Args({1024, 512, 1024})->Args({1536, 768, 1024});
+
+void round_to_bf16(benchmark::State& state) {
+    const Reals x = values(rows * width);
+    std::vector<BFloat16> y(x.size());
+    measure_bytes(state, x.size() + x.size() / 2, [&] { round_to_bfloat16(y.data(), x.data(), x.size()); });
+}
+BENCHMARK(round_to_bf16);
+
+void widen_bf16(benchmark::State& state) {
+    const Rounded x(rows, width);
+    Reals y(rows * width);
+    measure_bytes(state, y.size() + y.size() / 2, [&] { widen_bfloat16(y.data(), x.bits.data(), y.size()); });
+}
+BENCHMARK(widen_bf16);
 
 void layer_norm(benchmark::State& state) {
     const Reals x = values(rows * width), weight = values(width), bias = values(width);
@@ -184,7 +280,8 @@ void attention(benchmark::State& state, bool backward, Real probability) {
     const Reals qkv = values(length * stride), dout = values(length * out_stride);
     Reals out(length * out_stride), dqkv(qkv.size()), log_sum(length * heads), scratch(attention_scratch(length, d));
     const DropoutSite site{1, 2, probability};
-    AttentionCall call{.length = length, .head_size = d, .stride = stride, .out_stride = out_stride};
+    AttentionCall call{
+        .length = length, .head_size = d, .stride = stride, .out_stride = out_stride, .gradient_stride = stride};
     call.scale = Real(0.125);
     call.dropout = probability > 0 ? &site : nullptr;
     const auto forward = [&](std::size_t h) {

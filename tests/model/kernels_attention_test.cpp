@@ -24,13 +24,17 @@ Reals gather(const Reals& x, std::size_t rows, std::size_t width, std::size_t st
 }
 
 void compare(std::size_t length, std::size_t d, bool documents, Real probability) {
-    const std::size_t stride = 3 * d + 1, out_stride = d + 2;
+    const std::size_t stride = 3 * d + 1, out_stride = d + 2, gradient_stride = 3 * d + 3;
     const Reals q = values(length * d, 1), k = values(length * d, 2), v = values(length * d, 3);
     const Reals dout = values(length * d, 4);
     std::vector<std::int32_t> first_key(length);
     for (std::size_t t = 0; t < length; ++t) first_key[t] = static_cast<std::int32_t>(t / 13 * 13);  // 13 a document
     const DropoutSite site{99, 5, probability};
-    AttentionCall call{.length = length, .head_size = d, .stride = stride, .out_stride = out_stride};
+    AttentionCall call{.length = length,
+                       .head_size = d,
+                       .stride = stride,
+                       .out_stride = out_stride,
+                       .gradient_stride = gradient_stride};
     call.scale = 1 / std::sqrt(static_cast<Real>(d));
     call.first_key = documents ? first_key.data() : nullptr;
     call.dropout = probability > 0 ? &site : nullptr;
@@ -64,14 +68,16 @@ void compare(std::size_t length, std::size_t d, bool documents, Real probability
     for (std::size_t t = 0; t < length; ++t) EXPECT_EQ(out[t * out_stride + d], 8) << "written beside the head";
 
     const Reals dy = spread(dout, length, d, out_stride, 0, nan);
-    Reals dqkv(length * stride, nan);
+    Reals dqkv(length * gradient_stride, nan);
     attention_backward(dqkv.data(), dqkv.data() + d, dqkv.data() + 2 * d, dy.data(), out.data(), log_sum.data(),
                        qkv.data(), qkv.data() + d, qkv.data() + 2 * d, call, scratch.data());
     EXPECT_EQ(scratch.back(), 3) << "written past the scratch";
-    expect_close(gather(dqkv, length, d, stride, 0), want.dq, "dq", 8);
-    expect_close(gather(dqkv, length, d, stride, d), want.dk, "dk", 8);
-    expect_close(gather(dqkv, length, d, stride, 2 * d), want.dv, "dv", 8);
-    for (std::size_t t = 0; t < length; ++t) EXPECT_TRUE(std::isnan(dqkv[t * stride + 3 * d]));
+    expect_close(gather(dqkv, length, d, gradient_stride, 0), want.dq, "dq", 8);
+    expect_close(gather(dqkv, length, d, gradient_stride, d), want.dk, "dk", 8);
+    expect_close(gather(dqkv, length, d, gradient_stride, 2 * d), want.dv, "dv", 8);
+    for (std::size_t t = 0; t < length; ++t)
+        for (std::size_t beside = 3 * d; beside < gradient_stride; ++beside)
+            EXPECT_TRUE(std::isnan(dqkv[t * gradient_stride + beside]));
 }
 
 TEST_P(AttentionKernels, MatchesTheFullSquare) {
@@ -87,7 +93,8 @@ TEST_P(AttentionKernels, BackwardMatchesCentralDifferences) {
     Reals q = values(length * d, 5), k = values(length * d, 6), v = values(length * d, 7);
     const Reals dout = values(length * d, 8);
     const DropoutSite site{1, 2, Real(0.3)};
-    AttentionCall call{.length = length, .head_size = d, .stride = d, .out_stride = d, .scale = Real(0.5)};
+    AttentionCall call{
+        .length = length, .head_size = d, .stride = d, .out_stride = d, .gradient_stride = d, .scale = Real(0.5)};
     call.dropout = &site;
     Reals out(length * d), log_sum(length), scratch(attention_scratch(length, d));
     const auto loss = [&] {
@@ -107,7 +114,8 @@ TEST_P(AttentionKernels, BackwardMatchesCentralDifferences) {
 TEST_P(AttentionKernels, LargeScoresDoNotOverflow) {
     const std::size_t length = 70, d = 8;
     const Reals q(length * d, Real{100}), k(length * d, Real{100}), v = values(length * d, 9);
-    AttentionCall call{.length = length, .head_size = d, .stride = d, .out_stride = d, .scale = 1};
+    AttentionCall call{
+        .length = length, .head_size = d, .stride = d, .out_stride = d, .gradient_stride = d, .scale = 1};
     Reals out(length * d), log_sum(length), scratch(attention_scratch(length, d));
     attention_forward(out.data(), log_sum.data(), q.data(), k.data(), v.data(), call, scratch.data());
     for (Real x : out) EXPECT_TRUE(std::isfinite(x));

@@ -53,6 +53,35 @@ TEST(BFloat16Kernels, AnyLengthAndInPlace) {
     }
 }
 
+TEST(BFloat16Kernels, WideningIsExactForEveryValue) {
+    std::vector<BFloat16> x(0x10000);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i].bits = static_cast<std::uint16_t>(i);
+    std::vector<float> y(x.size());
+    widen_bfloat16(y.data(), x.data(), x.size());
+    for (std::size_t i = 0; i < x.size(); ++i)
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(y[i]), std::uint32_t{x[i].bits} << 16);
+    for (std::size_t n = 0; n < 70; ++n) {
+        std::vector<float> part(n + 1, 7.0F);
+        widen_bfloat16(part.data(), x.data() + 16256, n);  // from 1 on
+        for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(part[i], widened(x[16256 + i]));
+        EXPECT_EQ(part[n], 7.0F) << "written behind the end";
+    }
+}
+
+TEST(BFloat16Kernels, ByRows) {
+    const std::vector<float> x = values(4 * 9, 5);
+    std::vector<BFloat16> y(4 * 8);
+    std::vector<float> back(4 * 7, 3.0F);
+    round_to_bfloat16(Matrix<BFloat16>(y.data(), 4, 6, 8), Matrix<const float>(x.data(), 4, 6, 9));
+    widen_bfloat16(Matrix<float>(back.data(), 4, 6, 7), Matrix<const BFloat16>(y.data(), 4, 6, 8));
+    for (std::size_t row = 0; row < 4; ++row) {
+        const std::vector<BFloat16> want = rounded({x.begin() + static_cast<std::ptrdiff_t>(9 * row), x.end()});
+        for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(back[7 * row + i], widened(want[i]));
+        EXPECT_EQ(back[7 * row + 6], 3.0F) << "written beside the row";
+        EXPECT_EQ(y[8 * row + 6].bits, 0) << "written beside the row";
+    }
+}
+
 struct Product {
     const char* name;
     bool transpose_a, transpose_b;

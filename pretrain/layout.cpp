@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "model/kernels/blas_choice.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {
@@ -41,6 +42,7 @@ Layout layout_from(const LayoutOptions& o, const Communicator& world) {
         check_precision(precision);
         return extents_for(world.size(), o.pipeline_parallel, o.tensor_parallel);
     });
+    say_if_products_are_slow(world);
     return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world), precision};
 }
 
@@ -48,6 +50,11 @@ std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int thread
     constexpr std::size_t tokens_of_a_thread = 512;
     const std::size_t each = std::max<std::size_t>(1, tokens_of_a_thread / length);
     return std::min(asked, each * static_cast<std::size_t>(threads));
+}
+
+void say_if_products_are_slow(const Communicator& world) {
+    if (world.rank() != 0) return;
+    if (const std::string note = slow_blas_note(); !note.empty()) fmt::print(stderr, "note: {}\n", note);
 }
 
 int threads_per_rank(int asked, const Communicator& world) {

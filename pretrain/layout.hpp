@@ -37,6 +37,9 @@ Layout layout_from(const LayoutOptions& options, const Communicator& world);
 /// activations, and the gradients of the pieces are summed either way.
 std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int threads);
 
+/// Says on standard error (rank 0) when matrix products run on slower kernels than this CPU has.
+void say_if_products_are_slow(const Communicator& world);
+
 /// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
 /// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
 /// Collective.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <future>
 
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
@@ -78,9 +79,14 @@ public:
     }
 
 private:
+    // The batches of a step are read while the step before is computed: on a file system far away a read takes longer
+    // than on a warm disk here.
     StepPlan next_step() {
         const During phase(&model_.timeline, Phase::load);
-        return task_.plan(progress_.step);
+        StepPlan plan = ahead_.valid() ? ahead_.get() : task_.plan(progress_.step);
+        if (const std::uint64_t after = progress_.step + 1; after < task_.steps())
+            ahead_ = std::async(std::launch::async, [this, after] { return task_.plan(after); });
+        return plan;
     }
 
     StepResult update(const StepPlan& plan) {
@@ -193,6 +199,7 @@ private:
     std::optional<MetricsFile> metrics_;
     std::vector<Record> last_evaluation_;
     double last_loss_ = 0;
+    std::future<StepPlan> ahead_;  ///< that of the next step; its destructor waits
 };
 
 }  // namespace

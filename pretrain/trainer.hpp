@@ -28,7 +28,7 @@ class TrainingTask {
 public:
     virtual ~TrainingTask() = default;
     virtual std::uint64_t steps() const = 0;
-    /// Update `step`, counted from 0. A pure function of it.
+    /// Update `step`, counted from 0. A pure function of it; called on a thread of its own, one call at a time.
     virtual StepPlan plan(std::uint64_t step) const = 0;
     /// Floating-point operations of training on so many tokens; 0: not known.
     virtual double flops(std::uint64_t tokens) const = 0;

@@ -20,14 +20,16 @@ extern "C" char* openblas_get_corename() {
 int main(int argc, char** argv) {
 #ifdef __x86_64__
     const bool told = std::getenv("OPENBLAS_CORETYPE") != nullptr && argc == 1;
-    const bool wide = !told && __builtin_cpu_supports("avx512bw");
+    const bool has_avx512 = __builtin_cpu_supports("avx512bw"), wide = !told && has_avx512;
 #else
-    const bool wide = false;
+    const bool has_avx512 = false, wide = false;
 #endif
     ulmpi::choose_blas_kernels(argv);
     const std::string kernels = ulmpi::blas_kernels();
     std::printf("kernels %s", kernels.c_str());
     for (int i = 1; i < argc; ++i) std::printf(" [%s]", argv[i]);
+    const bool slow = (kernels == "Haswell" || kernels == "Zen") && has_avx512;
+    if (slow == ulmpi::slow_blas_note().empty()) std::printf(" wrong note: '%s'", ulmpi::slow_blas_note().c_str());
     std::printf("\n");
     return wide && (kernels == "Haswell" || kernels == "Zen") ? EXIT_FAILURE : EXIT_SUCCESS;
 }

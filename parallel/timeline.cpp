@@ -18,6 +18,7 @@ void Timeline::trace(std::size_t most) {
 void Timeline::restart() {
     totals_ = {};
     entries_.clear();
+    cut_ = false;
     start_ = charged_ = Clock::now();
     for (Open& open : open_) open.begin = start_;
 }
@@ -42,7 +43,10 @@ void Timeline::leave() {
     open_.pop_back();
     ++total(done.phase).entered;
     total(done.counts_for).bytes += done.bytes;
-    if (entries_.size() < most_entries_) entries_.push_back({done.phase, done.begin, now, done.bytes});
+    if (entries_.size() < most_entries_)
+        entries_.push_back({done.phase, done.begin, now, done.bytes});
+    else
+        cut_ = most_entries_ > 0;
 }
 
 Timeline::Totals Timeline::totals() const {

@@ -49,7 +49,7 @@ public:
     using Totals = std::array<Total, phase_count>;
 
     /// From now on, every phase is kept, up to `most` of them.
-    void trace(std::size_t most = 1 << 20);
+    void trace(std::size_t most);
     /// From now on, from nothing.
     void restart();
     /// Up to now.
@@ -57,6 +57,8 @@ public:
     double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
     Clock::time_point start() const { return start_; }
     const std::vector<Entry>& entries() const { return entries_; }
+    /// Whether phases came that were too many to be kept.
+    bool cut() const { return cut_; }
 
     void enter(Phase phase, std::uint64_t bytes = 0);
     void leave();
@@ -76,6 +78,7 @@ private:
     std::vector<Open> open_;  ///< outermost first
     std::vector<Entry> entries_;
     std::size_t most_entries_ = 0;
+    bool cut_ = false;
     Clock::time_point start_ = Clock::now(), charged_ = start_;
 };
 

@@ -106,6 +106,27 @@ void expect_memory_as_planned(Precision precision) {
 
 TEST(StagePropertyTest, MemoryIsWhatWasPlanned) { expect_memory_as_planned(Precision::fp32); }
 
+// No T x T matrix is kept or made: twice the length takes twice the activations, and not more of anything else.
+TEST(StagePropertyTest, MemoryGrowsLinearlyWithTheLength) {
+    for (Precision precision : {Precision::fp32, Precision::bf16}) {
+        const auto at = [&](std::size_t length) {
+            ModelConfig config;
+            config.layers = 6;
+            config.hidden = 512;
+            config.heads = 8;
+            config.context = length;
+            config.vocabulary = 8192;
+            return activation_bytes(config, {}, {}, {1, length, 1, 2, true, precision});
+        };
+        for (std::size_t length : {1024u, 2048u, 4096u}) {
+            const ActivationBytes once = at(length), twice = at(2 * length);
+            EXPECT_NEAR(static_cast<double>(twice.kept) / static_cast<double>(once.kept), 2, 1e-4) << length;
+            EXPECT_LE(twice.shared, 2 * once.shared) << length;
+            EXPECT_LE(twice.own, 2 * once.own) << length;
+        }
+    }
+}
+
 TEST(StagePropertyTest, MemoryIsWhatWasPlannedInBf16) {
     try {
         check_precision(Precision::bf16);

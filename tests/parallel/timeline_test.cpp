@@ -38,6 +38,7 @@ TEST(TimelineTest, TimeCountsForTheInnermostPhase) {
     EXPECT_EQ(totals[static_cast<std::size_t>(Phase::all_reduce)].bytes, 100u);
     EXPECT_EQ(totals[static_cast<std::size_t>(Phase::forward)].entered, 1u);
     EXPECT_TRUE(timeline.entries().empty()) << "kept without being asked for";
+    EXPECT_FALSE(timeline.cut());
 }
 
 TEST(TimelineTest, AnEvaluationIsCountedWhole) {
@@ -60,9 +61,11 @@ TEST(TimelineTest, KeepsEntriesOfATraceUpToALimit) {
     timeline.trace(3);
     for (int i = 0; i < 5; ++i) const During phase(&timeline, Phase::backward, 7);
     ASSERT_EQ(timeline.entries().size(), 3u);
+    EXPECT_TRUE(timeline.cut());
     for (const Timeline::Entry& entry : timeline.entries()) EXPECT_LE(entry.begin, entry.end);
     timeline.restart();
     EXPECT_TRUE(timeline.entries().empty());
+    EXPECT_FALSE(timeline.cut());
     EXPECT_EQ(timeline.totals()[static_cast<std::size_t>(Phase::backward)].entered, 0u);
 }
 
@@ -72,7 +75,7 @@ TEST(TimelineTest, RecordsWhatTheRanksSend) {
     const Communicator world = Communicator::world();
     Timeline timeline;
     const Topology topology(world, {world.size(), 1, 1}, &timeline);
-    timeline.trace();
+    timeline.trace(100);
     std::vector<float> values(1000, 1);
     topology.data.all_reduce_sum(std::span<float>(values));
     const Timeline::Total reduced = timeline.totals()[static_cast<std::size_t>(Phase::all_reduce)];

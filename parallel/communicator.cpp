@@ -11,6 +11,11 @@ namespace {
 // MPI counts are ints: longer spans go in pieces of this many elements or bytes.
 constexpr std::size_t piece = std::size_t{1} << 28;
 
+// A reduction needs room for its operand once more, and fresh memory costs more than the sum: in pieces that room is
+// small and stays warm. Algorithms for long messages share a piece among the ranks; these bytes for each are long
+// enough for a network.
+constexpr std::size_t reduced_by_a_rank = std::size_t{2} << 20;
+
 void checked(int status, const char* call) {
     if (status == MPI_SUCCESS) return;
     char text[MPI_MAX_ERROR_STRING];
@@ -71,8 +76,9 @@ void Communicator::all_reduce(void* data, std::size_t count, std::size_t element
     if (size() == 1) return;
     const During phase(timeline_, Phase::all_reduce, count * element);
     auto* bytes = static_cast<std::byte*>(data);
-    for (std::size_t done = 0; done < count; done += piece) {
-        const int n = static_cast<int>(std::min(piece, count - done));
+    const std::size_t most = std::min(piece, reduced_by_a_rank * static_cast<std::size_t>(size()) / element);
+    for (std::size_t done = 0; done < count; done += most) {
+        const int n = static_cast<int>(std::min(most, count - done));
         checked(MPI_Allreduce(MPI_IN_PLACE, bytes + done * element, n, type, op, comm_), "MPI_Allreduce");
     }
 }

@@ -22,7 +22,7 @@ TYPED_TEST_SUITE(CommunicatorTest, Numbers);
 
 TYPED_TEST(CommunicatorTest, Reductions) {
     const int ranks = this->world.size(), rank = this->world.rank();
-    for (std::size_t n : {0UL, 1UL, 5UL, 10000UL}) {
+    for (std::size_t n : {0UL, 1UL, 5UL, 10000UL, 2200003UL}) {  // the last in several pieces
         std::vector<TypeParam> sum(n), most(n), least(n);
         for (std::size_t i = 0; i < n; ++i) {
             sum[i] = static_cast<TypeParam>(static_cast<int>(i) + rank);

@@ -115,6 +115,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
                       "slanted triangular and "
                       "discriminative rates, gradual unfreezing), or from scratch.");
     declare(table, o);
+    const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
     const auto resumed = checkpoint_to_resume(o.run, world);
@@ -154,7 +155,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
         check_usage(
             max_length <= config.context,
             fmt::format("--max-length {} is more than the model's context of {} tokens", max_length, config.context));
-        save_interval_from(o.run.save_interval);
+        check_run_options(o.run);
         if (world.rank() == 0) check_profile(o.run.profile);
         LabelledSet set = load(o.train, tokenizer, max_length, {});
         check_usage(set.classes.size() >= 2,
@@ -207,9 +208,9 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
                                       {"tokenizer_fingerprint", tokenizer.fingerprint()}},
                                      tokenizer.to_json(),
                                      table.ini()};
-    run_training(model, task, o.training, o.run, description, progress);
+    const int status = run_training(model, task, o.training, o.run, description, progress, signals);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());
-    return 0;
+    return status;
 }
 
 }  // namespace ulmpi

@@ -25,20 +25,23 @@ MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t>
 }
 
 // The records by length, so that a micro-batch pads little, dealt to the replicas in order.
-std::vector<float> classify(RankModel& model, const LabelledSet& set, std::size_t classes, std::size_t micro_batch,
-                            Token padding) {
+std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
+                                           std::size_t micro_batch, Token padding, const LeaveOff& leave_off) {
     std::vector<std::uint32_t> order(set.size());
     std::iota(order.begin(), order.end(), 0u);
     const std::vector<std::uint32_t> lengths = set.lengths();
     std::stable_sort(order.begin(), order.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return lengths[a] < lengths[b]; });
     const Topology& topology = model.topology;
-    const Range mine = even_slice(order.size(), static_cast<std::size_t>(topology.extents.data),
-                                  static_cast<std::size_t>(topology.at.data));
+    const auto replicas = static_cast<std::size_t>(topology.extents.data);
+    const Range mine = even_slice(order.size(), replicas, static_cast<std::size_t>(topology.at.data));
+    const std::size_t most = even_slice(order.size(), replicas, 0).size();  // all are asked equally often
     const std::size_t per_pass = micro_batch * static_cast<std::size_t>(4 * topology.extents.pipeline);
     std::vector<float> probabilities(set.size() * classes, 0);
-    for (std::size_t first = mine.first; first < mine.last; first += per_pass) {
-        const std::size_t last = std::min(mine.last, first + per_pass);
+    for (std::size_t done = 0; done < most; done += per_pass) {
+        if (leave_off && leave_off()) return std::nullopt;
+        const std::size_t first = std::min(mine.last, mine.first + done), last = std::min(mine.last, first + per_pass);
+        if (first == last) continue;
         std::vector<MicroBatch> batches;
         for (std::size_t begin = first; begin < last; begin += micro_batch) {
             const std::size_t count = std::min(micro_batch, last - begin);
@@ -122,16 +125,23 @@ StepPlan ClassifierTask::plan(std::uint64_t step) const {
     return plan;
 }
 
-ClassificationReport ClassifierTask::report(const LabelledSet& set) {
-    return classification_report(train_.classes, set.labels,
-                                 classify(model_, set, train_.classes.size(), options_.micro_batch, options_.padding));
+std::optional<ClassificationReport> ClassifierTask::report(const LabelledSet& set, const LeaveOff& leave_off) {
+    const auto probabilities =
+        classify(model_, set, train_.classes.size(), options_.micro_batch, options_.padding, leave_off);
+    if (!probabilities) return std::nullopt;
+    return classification_report(train_.classes, set.labels, *probabilities);
 }
 
-std::vector<Record> ClassifierTask::evaluate(bool last) {
+std::optional<std::vector<Record>> ClassifierTask::evaluate(bool last, const LeaveOff& leave_off) {
     std::vector<Record> records;
-    if (valid_ != nullptr) records.push_back(report(*valid_).record("valid", last));
+    if (valid_ != nullptr) {
+        const auto judged = report(*valid_, leave_off);
+        if (!judged) return std::nullopt;
+        records.push_back(judged->record("valid", last));
+    }
     if (test_ != nullptr && last) {
-        test_report_ = report(*test_);
+        test_report_ = report(*test_, leave_off);
+        if (!test_report_) return std::nullopt;
         records.push_back(test_report_->record("test", true));
     }
     return records;

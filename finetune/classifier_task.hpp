@@ -16,8 +16,8 @@ MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t>
                           Token padding);
 
 /// Class probabilities of every record, (set.size(), classes), on every rank. Collective.
-std::vector<float> classify(RankModel& model, const LabelledSet& set, std::size_t classes, std::size_t micro_batch,
-                            Token padding);
+std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
+                                           std::size_t micro_batch, Token padding, const LeaveOff& leave_off = {});
 
 /// Factors on the loss: n / (classes * n_c), so that each class weighs alike; a class that does not occur gets 0.
 std::vector<float> balanced_class_weights(const LabelledSet& set);
@@ -41,13 +41,13 @@ public:
     std::vector<float> class_weights() const override { return options_.class_weights; }
     double flops(std::uint64_t) const override { return 0; }  // groups are frozen, rows padded
     bool evaluates() const override { return valid_ != nullptr || test_ != nullptr; }
-    std::vector<Record> evaluate(bool last) override;
+    std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) override;
     /// Of the last evaluation of the test set.
     const std::optional<ClassificationReport>& test_report() const { return test_report_; }
 
 private:
     GroupRates rates(std::uint64_t step) const;
-    ClassificationReport report(const LabelledSet& set);
+    std::optional<ClassificationReport> report(const LabelledSet& set, const LeaveOff& leave_off);
 
     RankModel& model_;
     const LabelledSet& train_;

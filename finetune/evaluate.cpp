@@ -28,7 +28,7 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
     });
     const auto model = load_for_inference(stored, {}, layout_from(o.layout, world), o.layout.micro_batch,
                                           stored.config.context, world);
-    const Record record = score_record("valid", score_dataset(*model, dataset, stride, o.layout.micro_batch, true));
+    const Record record = score_record("valid", *score_dataset(*model, dataset, stride, o.layout.micro_batch, true));
     if (world.rank() == 0) print_line(record.dump());
     return 0;
 }
@@ -42,7 +42,7 @@ int evaluate_classifier(const StoredModel& stored, const Options& o, const Commu
     const auto model = load_for_inference(stored, classifier.head, layout_from(o.layout, world), o.layout.micro_batch,
                                           classifier.max_length, world);
     const std::vector<float> probabilities =
-        classify(*model, set, classifier.classes.size(), o.layout.micro_batch, stored.tokenizer.end_of_text());
+        *classify(*model, set, classifier.classes.size(), o.layout.micro_batch, stored.tokenizer.end_of_text());
     if (world.rank() != 0) return 0;
     const ClassificationReport report = classification_report(classifier.classes, set.labels, probabilities);
     if (set.cut > 0)

@@ -158,7 +158,7 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
     std::uint64_t lines = 0;
     for (; block.size() > 0; block = next_while_working(blocks, output.get(), world)) {
         const std::vector<float> probabilities =
-            classify(*model, block, classes, layout.micro_batch, stored.tokenizer.end_of_text());
+            *classify(*model, block, classes, layout.micro_batch, stored.tokenizer.end_of_text());
         for (std::size_t i = 0; output && i < block.size(); ++i) {
             const std::span<const float> row(probabilities.data() + i * classes, classes);
             output->line(fmt::format("{}\t{:.6f}", classifier.classes[best_class(row)], fmt::join(row, "\t")));

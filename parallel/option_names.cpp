@@ -84,6 +84,7 @@ const std::vector<std::string>& all_options() {
         "keep-last",
         "eval-interval",
         "log-interval",
+        "walltime",
         "profile",
         // classifier
         "gradual-unfreezing",

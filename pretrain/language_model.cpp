@@ -10,20 +10,23 @@
 
 namespace ulmpi {
 
-Score score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride, std::size_t micro_batch,
-                    bool show_progress) {
+std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride,
+                                   std::size_t micro_batch, bool show_progress, const LeaveOff& leave_off) {
     const ScoringWindows windows(dataset, model.stage.config().context, stride);
     const Topology& topology = model.topology;
-    const Range mine = even_slice(windows.count(), static_cast<std::size_t>(topology.extents.data),
-                                  static_cast<std::size_t>(topology.at.data));
+    const auto replicas = static_cast<std::size_t>(topology.extents.data);
+    const Range mine = even_slice(windows.count(), replicas, static_cast<std::size_t>(topology.at.data));
+    const std::size_t most = even_slice(windows.count(), replicas, 0).size();  // all are asked equally often
     // A pass holds a few micro-batches, so that a pipeline is kept busy and memory stays small.
     const std::size_t per_pass = micro_batch * static_cast<std::size_t>(4 * topology.extents.pipeline);
     PassOptions options;
     options.training = false;
     double loss = 0;
     ProgressLine bar("evaluating", "windows", mine.size(), show_progress && topology.all.rank() == 0);
-    for (std::size_t first = mine.first; first < mine.last; first += per_pass) {
-        const std::size_t last = std::min(mine.last, first + per_pass);
+    for (std::size_t done = 0; done < most; done += per_pass) {
+        if (leave_off && leave_off()) return std::nullopt;
+        const std::size_t first = std::min(mine.last, mine.first + done), last = std::min(mine.last, first + per_pass);
+        if (first == last) continue;
         std::vector<MicroBatch> batches;
         for (std::size_t begin = first; begin < last; begin += micro_batch)
             batches.push_back(windows.batch(begin, std::min(last, begin + micro_batch)));
@@ -31,7 +34,7 @@ Score score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t s
         bar.update(last - mine.first);
     }
     topology.data.all_reduce_sum(std::span<double>(&loss, 1));
-    return {loss, dataset.token_count(), dataset.words(), dataset.bytes()};
+    return Score{loss, dataset.token_count(), dataset.words(), dataset.bytes()};
 }
 
 Record score_record(const std::string& kind, const Score& score) {
@@ -87,9 +90,11 @@ StepPlan LanguageModelTask::plan(std::uint64_t step) const {
             {language_model_rates(learning_rate(rate_, step), model_.stage.config().layers, factor_), 0}};
 }
 
-std::vector<Record> LanguageModelTask::evaluate(bool last) {
-    if (valid_ == nullptr) return {};
-    return {score_record("valid", score_dataset(model_, *valid_, model_.stage.config().context, micro_batch_, last))};
+std::optional<std::vector<Record>> LanguageModelTask::evaluate(bool last, const LeaveOff& leave_off) {
+    if (valid_ == nullptr) return std::vector<Record>{};
+    const auto score = score_dataset(model_, *valid_, model_.stage.config().context, micro_batch_, last, leave_off);
+    if (!score) return std::nullopt;
+    return std::vector<Record>{score_record("valid", *score)};
 }
 
 namespace {
@@ -147,6 +152,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
                                                        "with slanted triangular and discriminative rates."
                                                      : "Stage 1: trains a language model on shards of tokens.");
     declare(table, o, stage);
+    const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
     const auto resumed = checkpoint_to_resume(o.run, world);
@@ -178,7 +184,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
         if (valid) check_same_tokenizer(*valid, o.valid, fingerprint);
         train.windows(config.context);
         steps_of(o.training, train.windows(config.context), config.context);
-        save_interval_from(o.run.save_interval);
+        check_run_options(o.run);
         if (world.rank() == 0) check_profile(o.run.profile);
     });
 
@@ -217,8 +223,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
          {"data", {{"path", o.data}, {"tokens", train.token_count()}, {"fingerprint", train.fingerprint()}}}},
         train.tokenizer_json(),
         table.ini()};
-    run_training(model, task, o.training, o.run, description, progress);
-    return 0;
+    return run_training(model, task, o.training, o.run, description, progress, signals);
 }
 
 }  // namespace ulmpi

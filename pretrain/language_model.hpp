@@ -2,6 +2,7 @@
 // Stages 1 and 2: a language model is trained on token shards.
 
 #include <memory>
+#include <optional>
 
 #include "data/token_dataset.hpp"
 #include "pretrain/lm_batches.hpp"
@@ -17,9 +18,9 @@ struct Score {
 };
 
 /// Every token of the set is predicted once from up to `context` tokens before it, at least context - stride of them
-/// (but at the set's beginning). Collective; the same on every rank.
-Score score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride, std::size_t micro_batch,
-                    bool show_progress);
+/// (but at the set's beginning). None if it was left off. Collective; the same on every rank.
+std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride,
+                                   std::size_t micro_batch, bool show_progress, const LeaveOff& leave_off = {});
 
 /// {"kind": kind, "loss":…, "perplexity":…, "word_perplexity":…, "bits_per_byte":…, "tokens":…, "words":…}
 Record score_record(const std::string& kind, const Score& score);
@@ -40,7 +41,7 @@ public:
     StepPlan plan(std::uint64_t step) const override;
     double flops(std::uint64_t tokens) const override { return flops_per_token_ * static_cast<double>(tokens); }
     bool evaluates() const override { return valid_ != nullptr; }
-    std::vector<Record> evaluate(bool last) override;
+    std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) override;
 
 private:
     RankModel& model_;

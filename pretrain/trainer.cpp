@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <future>
 
 #include "checkpoints/checkpoint.hpp"
@@ -11,6 +12,7 @@
 #include "parallel/progress.hpp"
 #include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
+#include "pretrain/interruption.hpp"
 #include "pretrain/profile.hpp"
 
 namespace ulmpi {
@@ -23,13 +25,18 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 class Training {
 public:
     Training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-             const RunDescription& description, Progress progress)
+             const RunDescription& description, Progress progress, const StopSignals& signals)
         : model_(model),
           task_(task),
           training_(training),
           run_(run),
           description_(description),
           progress_(progress),
+          start_(progress),
+          saved_step_(progress.step),
+          interruption_(signals,
+                        job_end(run.walltime, std::getenv("SLURM_JOB_END_TIME"), std::chrono::system_clock::now()),
+                        model.topology.all),
           folder_(run.run),
           save_interval_(save_interval_from(run.save_interval)),
           leader_(model.topology.all.rank() == 0),
@@ -39,43 +46,50 @@ public:
             folder_.create();
             folder_.remove_stale_temporaries();
         });
+        if (progress_.pace.save == 0)
+            progress_.pace.save = guessed_save_seconds(12 * static_cast<double>(model.parameters()));
+        const std::filesystem::path metrics = folder_.root() / "metrics.jsonl";
+        if (progress.step > 0 && task.evaluates() && run.eval_interval > 0 && progress.step % run.eval_interval == 0) {
+            const bool left_off = std::filesystem::exists(metrics) && !holds_evaluation(metrics, progress.step);
+            evaluation_due_ = broadcast_value(left_off, model.topology.all, 0);
+        }
         if (!leader_) return;
         write_file(folder_.root() / "tokenizer.json", description.tokenizer_json);
         write_file(folder_.root() / "config.ini", description.config_ini);
-        metrics_.emplace(folder_.root() / "metrics.jsonl", progress.step);
+        metrics_.emplace(metrics, progress.step);
     }
 
-    void run() {
+    int run() {
         const std::string about = model_.description();
         if (leader_) fmt::print(stderr, "{}: {} steps; {}\n", description_.title, task_.steps(), about);
         begin_profile(model_, run_.profile);
-        const Clock::time_point begin = Clock::now();
-        const Progress start = progress_;
-        Clock::time_point last_save = begin;
+        begin_ = last_save_ = Clock::now();
         while (progress_.step < task_.steps()) {
+            if (evaluation_due_) evaluation_due_ = !evaluate(false);
+            const bool stop = interruption_.agreed(progress_.pace.needed());
+            if (progress_.step > saved_step_ && (stop || save_is_due())) save(stop);
+            if (stop) return stopped();
+            const Clock::time_point before = Clock::now();
             const StepPlan plan = next_step();
             const StepResult result = update(plan);
-            progress_.seconds = start.seconds + seconds_since(begin);
-            log(plan, result, progress_.tokens - start.tokens, seconds_since(begin));
-            const bool last = progress_.step == task_.steps();
-            if (!last && run_.eval_interval > 0 && progress_.step % run_.eval_interval == 0) evaluate(false);
-            if (!last && save_is_due(seconds_since(last_save))) {
-                save(false);
-                last_save = Clock::now();
-            }
+            progress_.pace.step_took(seconds_since(before));
+            progress_.seconds = start_.seconds + seconds_since(begin_);
+            log(plan, result);
+            evaluation_due_ = run_.eval_interval > 0 && progress_.step % run_.eval_interval == 0;
         }
         bar_.clear();
         save(true);
-        judge(progress_.tokens - start.tokens, seconds_since(begin));
+        return judge();
     }
 
-    /// What follows the last checkpoint, after `tokens` in `seconds` of this process.
-    void judge(std::uint64_t tokens, double seconds) {
-        evaluate(true);
+    /// What follows the last checkpoint. Returns the exit status.
+    int judge() {
+        if (!evaluate(true)) return stopped();
         if (leader_) metrics_->sync();
-        const std::string phases = tokens > 0 ? end_profile(model_, run_.profile, task_.flops(tokens)) : "";
-        table(tokens, seconds);
+        const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
+        table();
         if (leader_) fmt::print(stderr, "{}", phases);
+        return 0;
     }
 
 private:
@@ -104,12 +118,18 @@ private:
         return result;
     }
 
-    void log(const StepPlan& plan, const StepResult& result, std::uint64_t tokens, double seconds) {
+    // Of this process.
+    std::uint64_t tokens() const { return progress_.tokens - start_.tokens; }
+    double tokens_per_second() const {
+        const double seconds = seconds_since(begin_);
+        return seconds > 0 ? static_cast<double>(tokens()) / seconds : 0;
+    }
+
+    void log(const StepPlan& plan, const StepResult& result) {
         last_loss_ = result.loss;
         if (!leader_) return;
-        const double rate = plan.rates.rate.back();
-        bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss,
-                                                format_rate(static_cast<double>(tokens) / seconds, "tokens")));
+        const double rate = plan.rates.rate.back(), speed = tokens_per_second();
+        bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss, format_rate(speed, "tokens")));
         if (progress_.step % run_.log_interval != 0 && progress_.step != task_.steps()) return;
         Record record;
         record["kind"] = "train";
@@ -118,13 +138,17 @@ private:
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
         record["tokens"] = progress_.tokens;
-        record["tokens_per_s"] = number(static_cast<double>(tokens) / seconds);
+        record["tokens_per_s"] = number(speed);
         metrics_->write(record);
     }
 
-    void evaluate(bool last) {
+    // False if it was left off.
+    bool evaluate(bool last) {
         const During phase(&model_.timeline, Phase::evaluate);
-        for (Record& record : task_.evaluate(last)) {
+        const double needed = last ? 3 : 1.5 * progress_.pace.save + 3;
+        std::optional<std::vector<Record>> records = task_.evaluate(last, [&] { return interruption_.agreed(needed); });
+        if (!records) return false;
+        for (Record& record : *records) {
             Record with_step;
             with_step["kind"] = record["kind"];
             with_step["step"] = progress_.step;
@@ -132,21 +156,43 @@ private:
             if (leader_) metrics_->write(with_step);
             last_evaluation_.push_back(with_step);
         }
+        return true;
     }
 
     // Rank 0's clock decides for all.
-    bool save_is_due(double seconds) const {
+    bool save_is_due() const {
         if (save_interval_.steps > 0) return progress_.step % save_interval_.steps == 0;
-        return save_interval_.seconds > 0 && broadcast_value(seconds, model_.topology.all, 0) >= save_interval_.seconds;
+        return save_interval_.seconds > 0 &&
+               broadcast_value(seconds_since(last_save_), model_.topology.all, 0) >= save_interval_.seconds;
+    }
+
+    // With a checkpoint of all that was done; what was left off is done when the run goes on.
+    int stopped() {
+        bar_.clear();
+        check_usage(!interruption_.time_is_over() || tokens() > 0,
+                    fmt::format("the job's time does not do for anything: {:.0f} s are left, a step takes about {:.1f} "
+                                "s, a checkpoint {:.1f} s, and an evaluation its time; ask for more, or say --walltime "
+                                "none",
+                                broadcast_value(interruption_.seconds_left().value_or(0), model_.topology.all, 0),
+                                progress_.pace.step, progress_.pace.save));
+        if (leader_) metrics_->sync();
+        const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
+        if (leader_)
+            fmt::print(stderr, "{}{}: stopped by {} at step {} of {}; the same command goes on from there\n", phases,
+                       description_.title, interruption_.reason(), progress_.step, task_.steps());
+        return stopped_early;
     }
 
     // A save that fails between steps is said and the run goes on; the last one must succeed.
     void save(bool last) {
         const During phase(&model_.timeline, Phase::save);
+        const Clock::time_point before = Clock::now();
         nlohmann::json metadata = description_.metadata;
         metadata["progress"] = {{"step", progress_.step},
                                 {"tokens", progress_.tokens},
                                 {"seconds", progress_.seconds},
+                                {"step_seconds", progress_.pace.step},
+                                {"save_seconds", progress_.pace.save},
                                 {"seed", training_.seed},
                                 {"updates_by_group", model_.optimizer->updates_by_group()},
                                 {"complete", progress_.step >= task_.steps()}};
@@ -155,7 +201,10 @@ private:
         const Moments moments{model_.optimizer->first_moments(), model_.optimizer->second_moments()};
         const std::optional<std::string> failure =
             save_checkpoint(path, metadata, description_.tokenizer_json, model_.store, moments, model_.topology);
+        last_save_ = Clock::now();
         if (!failure) {
+            saved_step_ = progress_.step;
+            progress_.pace.save_took(seconds_since(before));
             if (leader_) folder_.prune(run_.keep_last);
             return;
         }
@@ -169,11 +218,11 @@ private:
                        progress_.step, *failure);
     }
 
-    void table(std::uint64_t tokens, double seconds) const {
+    void table() const {
         if (!leader_) return;
         fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last loss {:.4f}\n", description_.title, progress_.step,
-                   format_count(static_cast<double>(progress_.tokens)), format_duration(seconds),
-                   format_rate(seconds > 0 ? static_cast<double>(tokens) / seconds : 0, "tokens"), last_loss_);
+                   format_count(static_cast<double>(progress_.tokens)), format_duration(seconds_since(begin_)),
+                   format_rate(tokens_per_second(), "tokens"), last_loss_);
         for (const Record& record : last_evaluation_) {
             if (record.value("step", std::uint64_t{0}) != progress_.step) continue;
             std::string line = "  " + record["kind"].get<std::string>() + ":";
@@ -192,11 +241,16 @@ private:
     const RunOptions& run_;
     const RunDescription& description_;
     Progress progress_;
+    const Progress start_;  ///< of this process
+    std::uint64_t saved_step_;
+    Interruption interruption_;
     RunFolder folder_;
     SaveInterval save_interval_;
     bool leader_;
     ProgressLine bar_;
     std::optional<MetricsFile> metrics_;
+    Clock::time_point begin_ = Clock::now(), last_save_ = begin_;
+    bool evaluation_due_ = false;
     std::vector<Record> last_evaluation_;
     double last_loss_ = 0;
     std::future<StepPlan> ahead_;  ///< that of the next step; its destructor waits
@@ -204,14 +258,16 @@ private:
 
 }  // namespace
 
-void run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-                  const RunDescription& description, Progress progress) {
-    if (progress.step < task.steps()) return Training(model, task, training, run, description, progress).run();
+int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
+                 const RunDescription& description, Progress progress, const StopSignals& signals) {
+    const auto started = [&] { return Training(model, task, training, run, description, progress, signals); };
+    if (progress.step < task.steps()) return started().run();
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
     const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
-    if (task.evaluates() && !judged) return Training(model, task, training, run, description, progress).judge(0, 0);
+    if (task.evaluates() && !judged) return started().judge();
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
+    return 0;
 }
 
 std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world) {
@@ -232,7 +288,10 @@ Progress resume_from(const StoredModel& stored, RankModel& model) {
     p.at("updates_by_group").get_to(model.optimizer->updates_by_group());
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "going on from {} (step {})\n", stored.path.string(), p.at("step").get<std::uint64_t>());
-    return {p.at("step").get<std::uint64_t>(), p.at("tokens").get<std::uint64_t>(), p.at("seconds").get<double>()};
+    return {p.at("step").get<std::uint64_t>(),
+            p.at("tokens").get<std::uint64_t>(),
+            p.at("seconds").get<double>(),
+            {p.value("step_seconds", 0.0), p.value("save_seconds", 0.0)}};
 }
 
 }  // namespace ulmpi

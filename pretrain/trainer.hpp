@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "parallel/stop_signals.hpp"
 #include "pretrain/inference.hpp"
+#include "pretrain/interruption.hpp"
 #include "pretrain/metrics.hpp"
 #include "pretrain/rank_model.hpp"
 #include "pretrain/training_options.hpp"
@@ -36,14 +39,16 @@ public:
     virtual std::vector<float> class_weights() const { return {}; }
     /// Whether there is anything to be judged on.
     virtual bool evaluates() const = 0;
-    /// Records of an evaluation: after the last update (`last`), or in between. May be empty.
-    virtual std::vector<Record> evaluate(bool last) = 0;
+    /// Records of an evaluation: after the last update (`last`), or in between. May be empty. None if it was left off
+    /// because `leave_off`, asked now and then, said so.
+    virtual std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) = 0;
 };
 
 /// How far a run is.
 struct Progress {
     std::uint64_t step = 0, tokens = 0;
     double seconds = 0;  ///< of training, over all restarts
+    Pace pace;           ///< as it was lately
 };
 
 /// What a run is besides its task: written into every checkpoint.
@@ -53,11 +58,15 @@ struct RunDescription {
     std::string tokenizer_json, config_ini;
 };
 
+/// The exit status of a run that was stopped early, with a checkpoint to go on from.
+constexpr int stopped_early = 75;
+
 /// Trains from `progress` (what the checkpoint says that was loaded, or zeros) to the task's end: metrics, progress
-/// line, evaluations, checkpoints, and a table at the end. Collective. Throws Error if the last checkpoint cannot be
-/// saved.
-void run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-                  const RunDescription& description, Progress progress);
+/// line, evaluations, checkpoints, and a table at the end. Stops early, with a checkpoint, when a signal has come or
+/// the job's time would not do for another step and a save. Returns the exit status: 0 or stopped_early. Collective.
+/// Throws Error if the last checkpoint cannot be saved, UsageError if the job's time does not do for a single step.
+int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
+                 const RunDescription& description, Progress progress, const StopSignals& signals);
 
 /// Where a run goes on: its own newest checkpoint, one that was named, or nowhere (a fresh start). Collective; throws
 /// UsageError when --resume never meets a run that is there, or a named checkpoint is not.

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "pretrain/profile.hpp"
+#include "pretrain/wall_clock.hpp"
 
 namespace ulmpi {
 
@@ -57,6 +58,10 @@ void add_run_options(OptionTable& table, RunOptions& o) {
     table.add("eval-interval", o.eval_interval, "updates between evaluations; 0: at the end alone", "updates");
     table.add("log-interval", o.log_interval, "updates between lines of metrics", "updates");
     table.range("log-interval", 1, 1e9);
+    table.add(
+        "walltime", o.walltime,
+        "of this job: auto (Slurm's end of it, if there is one), none, or from its start 90s, 30m, 2h; a checkpoint is "
+        "saved in time and the run ends with status 75, to be started again");
     add_profile_option(table, o.profile);
 }
 
@@ -128,7 +133,7 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
                 fmt::format("the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
                             made_by.empty() ? "another command" : made_by, command));
     const nlohmann::json now = table.json(), stored = metadata.value("options", nlohmann::json::object());
-    std::set<std::string> own{"run", "resume", "init-from", "profile"};
+    std::set<std::string> own{"run", "resume", "init-from", "profile", "walltime"};
     const auto keep = [&](std::initializer_list<const char*> names, bool all) {
         for (const char* name : names) all = all || (now.contains(name) && table.given(name));
         if (all) own.insert(names.begin(), names.end());
@@ -168,18 +173,18 @@ void take_shape(OptionTable& table, const ModelConfig& model, const std::string&
 }
 
 SaveInterval save_interval_from(const std::string& text) {
+    if (const std::optional<double> seconds = seconds_from(text)) return {0, *seconds};
     double number = 0;
     const char* end = text.data() + text.size();
     const auto [rest, status] = std::from_chars(text.data(), end, number);
-    const std::string unit(rest, end);
-    check_usage(
-        status == std::errc() && std::isfinite(number) && number >= 0 && (unit.empty() || unit == "m" || unit == "h"),
-        fmt::format("--save-interval {} is neither a number of updates (500) nor a time (30m, 2h)", text));
-    if (unit == "m") return {0, number * 60};
-    if (unit == "h") return {0, number * 3600};
-    check_usage(number == std::floor(number) && number < 1e15,
-                fmt::format("--save-interval {} is no number of updates", text));
+    check_usage(status == std::errc() && rest == end && number >= 0 && number == std::floor(number) && number < 1e15,
+                fmt::format("--save-interval {} is neither a number of updates (500) nor a time (90s, 30m, 2h)", text));
     return {static_cast<std::uint64_t>(number), 0};
+}
+
+void check_run_options(const RunOptions& o) {
+    save_interval_from(o.save_interval);
+    job_end(o.walltime, nullptr, {});
 }
 
 std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uint64_t length) {

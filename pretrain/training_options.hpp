@@ -34,6 +34,7 @@ struct RunOptions {
     std::size_t keep_last = 2;
     std::uint64_t eval_interval = 0;  ///< steps; 0: at the end
     std::uint64_t log_interval = 10;  ///< steps
+    std::string walltime = "auto";    ///< of the job: auto (Slurm's), none, or a time from the start
     std::string profile;              ///< file for a trace; empty: none
 };
 
@@ -73,6 +74,9 @@ struct SaveInterval {
 };
 /// "500" steps, "30m", "2h"; 0: only at the end. UsageError naming --save-interval.
 SaveInterval save_interval_from(const std::string& text);
+
+/// UsageError naming an option whose text cannot be read.
+void check_run_options(const RunOptions& options);
 
 /// Updates of a run over a data set of `samples` sequences of `length` tokens: of --train-steps, --train-tokens or
 /// --epochs, of which one must be given.

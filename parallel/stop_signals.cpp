@@ -1,0 +1,63 @@
+#include "parallel/stop_signals.hpp"
+
+#include <time.h>
+
+#include <atomic>
+#include <cerrno>
+
+namespace ulmpi {
+namespace {
+
+// A handler sees nothing else of the program.
+std::atomic<int> first_signal{0};
+std::atomic<long long> first_milliseconds{0};
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<long long>::is_always_lock_free);
+
+long long now_in_milliseconds() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void remember(int signal) {
+    const int saved = errno;
+    int none = 0;
+    if (first_signal.compare_exchange_strong(none, signal)) {
+        first_milliseconds = now_in_milliseconds();
+    } else if (now_in_milliseconds() - first_milliseconds > 500) {
+        std::signal(signal, SIG_DFL);
+        std::raise(signal);  // takes effect when this handler returns
+    }
+    errno = saved;
+}
+
+}  // namespace
+
+StopSignals::StopSignals() {
+    first_signal = 0;
+    struct sigaction action {};
+    action.sa_handler = remember;
+    action.sa_flags = SA_RESTART;
+    for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &action, &before_[i]);
+}
+
+StopSignals::~StopSignals() {
+    for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &before_[i], nullptr);
+}
+
+int StopSignals::received() const { return first_signal; }
+
+const char* signal_name(int signal) {
+    switch (signal) {
+        case SIGTERM:
+            return "SIGTERM";
+        case SIGINT:
+            return "SIGINT";
+        case SIGUSR1:
+            return "SIGUSR1";
+        default:
+            return "a signal";
+    }
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,34 @@
+#pragma once
+// How much of a job's time is left, and whether it is enough to go on.
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace ulmpi {
+
+/// "90s", "30m", "2h", "1d" -> seconds; none where the text is no such thing.
+std::optional<double> seconds_from(const std::string& text);
+
+/// When the job's time is over. `walltime` is "auto" (Slurm's end of the job, from `slurm_end`, the text of
+/// SLURM_JOB_END_TIME or null: no end), "none", or a duration from `now` on. Throws UsageError naming --walltime.
+std::optional<std::chrono::system_clock::time_point> job_end(const std::string& walltime, const char* slurm_end,
+                                                             std::chrono::system_clock::time_point now);
+
+/// What a run must leave time for, in seconds: measured while it goes, guessed before.
+struct Pace {
+    double step = 0;  ///< the longest of late
+    double save = 0;
+
+    /// The longest is forgotten slowly, so that one slow step does not end the run minutes early for ever.
+    void step_took(double seconds) { step = std::max(seconds, 0.98 * step); }
+    void save_took(double seconds) { save = std::max(seconds, 0.8 * save); }
+    /// One step and a save behind it, half as long again as they took, and some seconds for everything else.
+    double needed() const { return 1.5 * (step + save) + 3; }
+};
+
+/// A save nobody has measured yet: at 100 MB/s, a slow shared disk.
+constexpr double guessed_save_seconds(double bytes) { return bytes / 100e6 + 0.2; }
+
+}  // namespace ulmpi

@@ -1,0 +1,135 @@
+"""A run that is stopped by a signal or by its job's end leaves a checkpoint, says 75, and goes on to the same bits."""
+import os
+import random
+import signal
+import subprocess
+import time
+
+from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, tensors
+
+COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 1 --threads-per-rank 1 --lr 3e-3"
+STAGES = {
+    "pretrain": [f"pretrain --data shards --valid shards --eval-interval 6 --train-steps 40 {COMMON}", SHAPE],
+    "finetune lm": [f"finetune lm --init-from base --data shards --valid shards --train-steps 40 {COMMON}"],
+    "finetune classifier": [f"finetune classifier --init-from base --train train.tsv --valid test.tsv --test test.tsv "
+                            f"--epochs 8 --gradual-unfreezing on --eval-interval 7 {COMMON}"],
+}
+LAST = 40
+
+
+def ranks_of(launcher):
+    """Process ids of the ranks: the launcher itself, or what it started."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as file:
+                name, rest = file.read().rsplit(")", 1)
+            with open(f"/proc/{entry}/status") as file:
+                caught = [line for line in file if line.startswith("SigCgt")][0]
+        except (OSError, IndexError):
+            continue
+        parent = int(rest.split()[1])
+        mask = int(caught.split()[1], 16)
+        listens = all(mask >> (which - 1) & 1 for which in (signal.SIGTERM, signal.SIGUSR1))
+        if (int(entry) == launcher or parent == launcher) and "ulmpi" in name and listens:
+            found.append(int(entry))
+    return found
+
+
+def lines_of(path):
+    try:
+        with open(path) as file:
+            return file.read().count("\n")
+    except OSError:
+        return 0
+
+
+class Stop(Workshop):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ok("pretrain --data shards --train-steps 5", SHAPE, "--run base")
+
+    def start(self, arguments, layout):
+        ranks, options = LAYOUTS[layout]
+        words = [word for a in [*arguments, options] for word in (a.split() if isinstance(a, str) else a)]
+        command = ([self.mpiexec, "-n", str(ranks)] if ranks > 1 else []) + [self.ulmpi, *words]
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def stopped_at(self, arguments, layout, run, lines, which, to_all=False):
+        """Runs until the metrics have so many lines, then signals one rank. The status and what was said."""
+        ranks, _ = LAYOUTS[layout]
+        job = self.start([*arguments, "--run", run], layout)
+        while job.poll() is None and (len(ranks_of(job.pid)) < ranks or lines_of(f"{run}/metrics.jsonl") < lines):
+            time.sleep(0.002)
+        targets = ranks_of(job.pid)
+        if targets:
+            for process in targets if to_all else [random.choice(targets)]:
+                os.kill(process, which)
+        _, said = job.communicate(timeout=60)
+        return job.returncode, said.decode(errors="replace")
+
+    def assert_same_run(self, whole, parts):
+        a, b = tensors(checkpoint(whole, LAST)), tensors(checkpoint(parts, LAST))
+        self.assertEqual(sorted(a), sorted(b))
+        for name, tensor in a.items():
+            self.assertEqual(tensor.tobytes(), b[name].tobytes(), name)
+        self.assertEqual(metrics(whole), metrics(parts))
+
+    def test_a_signal_to_any_rank_in_any_phase(self):
+        cases = [(stage, layout) for stage in STAGES for layout in ("1", "dp2", "tp2", "pp2")]
+
+        def run(case):
+            stage, layout = case
+            whole, parts = (f"{part}-{cases.index(case)}" for part in ("whole", "parts"))
+            arguments = [*STAGES[stage], "--save-interval 4"]
+            self.ok(*arguments, "--run", whole, layout=layout)
+            total, status, stops, lines = lines_of(f"{whole}/metrics.jsonl"), 75, [], 0
+            draw = random.Random(cases.index(case))
+            while status == 75 and len(stops) < 30:
+                which = draw.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+                status, said = self.stopped_at(arguments, layout, parts, lines, which, to_all=draw.random() < 0.3)
+                stops.append((status, which.name, said))
+                lines = min(total, max(lines, lines_of(f"{parts}/metrics.jsonl")) + draw.randrange(0, 12))
+                if lines == total:
+                    lines = total + 1  # to the end
+            return whole, parts, stops
+
+        for (stage, layout), (whole, parts, stops) in zip(cases, at_once(run, cases, workers=2)):
+            with self.subTest(stage=stage, layout=layout):
+                self.assertGreaterEqual(len(stops), 4, [s[:2] for s in stops])
+                for status, name, said in stops[:-1]:
+                    self.assertEqual(status, 75, said)
+                    self.assertIn("stopped by SIG", said)
+                self.assertEqual(stops[-1][0], 0, stops[-1][2])
+                self.assert_same_run(whole, parts)
+
+    def test_the_end_of_the_jobs_time(self):
+        arguments = [*STAGES["pretrain"], "--save-interval 0"]
+        arguments[0] = arguments[0].replace("--train-steps 40", "--train-steps 4000 --lr-schedule constant")
+        for walltime in ("--walltime 4s", ""):
+            with self.subTest(walltime=walltime):
+                begin = time.time()
+                self.environment["SLURM_JOB_END_TIME"] = str(int(begin) + 5)
+                job = self.start([*arguments, walltime, "--run", "short"], "dp2")
+                _, said = job.communicate(timeout=60)
+                del self.environment["SLURM_JOB_END_TIME"]
+                self.assertEqual(job.returncode, 75, said)
+                self.assertLess(time.time() - begin, 5)
+                self.assertIn(b"stopped by the end of the job's time", said)
+        steps = [r["step"] for r in metrics("short") if r["kind"] == "train"]
+        self.assertEqual(steps, list(range(1, len(steps) + 1)))
+
+    def test_too_little_time_for_anything_is_refused(self):
+        done = self.run_ulmpi(*STAGES["pretrain"], "--run none --walltime 1s", ranks=2)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"ask for more", done.stderr)
+        done = self.run_ulmpi(*STAGES["pretrain"], "--run none --walltime soon")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"--walltime soon", done.stderr)
+
+
+if __name__ == "__main__":
+    main()

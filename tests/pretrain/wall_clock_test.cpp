@@ -1,0 +1,51 @@
+#include "pretrain/wall_clock.hpp"
+
+#include <gtest/gtest.h>
+
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+using Clock = std::chrono::system_clock;
+
+TEST(WallClock, ReadsTimes) {
+    EXPECT_EQ(seconds_from("90s"), 90);
+    EXPECT_EQ(seconds_from("30m"), 1800);
+    EXPECT_EQ(seconds_from("1.5h"), 5400);
+    EXPECT_EQ(seconds_from("2d"), 172800);
+    for (const char* wrong : {"", "s", "5", "-1s", "1 s", "5min", "nan", "nans", "infs", "1e999h"})
+        EXPECT_FALSE(seconds_from(wrong)) << wrong;
+}
+
+TEST(WallClock, KnowsTheEndOfTheJob) {
+    const Clock::time_point now = Clock::from_time_t(1'000'000);
+    EXPECT_EQ(job_end("10m", nullptr, now), now + std::chrono::minutes(10));
+    EXPECT_EQ(job_end("10m", "1000060", now), now + std::chrono::minutes(10)) << "what the user says wins";
+    EXPECT_EQ(job_end("auto", "1000060", now), now + std::chrono::minutes(1));
+    EXPECT_EQ(job_end("auto", nullptr, now), std::nullopt);
+    EXPECT_EQ(job_end("none", "1000060", now), std::nullopt);
+    for (const char* no_end : {"", "0", "4294967294", "4294967295", "Unknown", "12:30", "-5"})
+        EXPECT_EQ(job_end("auto", no_end, now), std::nullopt) << no_end;
+    for (const char* wrong : {"", "10", "soon", "1e12d"})
+        EXPECT_THROW(job_end(wrong, nullptr, now), UsageError) << wrong;
+}
+
+TEST(WallClock, LeavesTimeForTheSlowestOfLateAndForgetsIt) {
+    Pace pace;
+    EXPECT_GT(pace.needed(), 0);
+    pace.step_took(10);
+    pace.save_took(20);
+    EXPECT_EQ(pace.step, 10);
+    EXPECT_EQ(pace.save, 20);
+    EXPECT_GT(pace.needed(), 30);
+    pace.step_took(1);
+    EXPECT_GT(pace.step, 9);
+    for (int i = 0; i < 200; ++i) pace.step_took(1);
+    EXPECT_EQ(pace.step, 1);
+    for (int i = 0; i < 50; ++i) pace.save_took(2);
+    EXPECT_EQ(pace.save, 2);
+}
+
+}  // namespace
+}  // namespace ulmpi

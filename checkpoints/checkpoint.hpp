@@ -69,8 +69,10 @@ struct CheckpointInfo {
 /// Verifies the file and reads what it says of itself. One rank. Throws UsageError: no such file, not a checkpoint,
 /// damaged, made by a newer version.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
-/// The same on every rank of `ranks`, which share the reading; the same UsageError on all. Collective.
-CheckpointInfo read_checkpoint_info(const std::filesystem::path& file, const Communicator& ranks);
+/// The same on every rank of `ranks`, which share the reading (unless it was `verified`); the same UsageError on all.
+/// Collective.
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& file, const Communicator& ranks,
+                                    bool verified = false);
 
 /// Verifies the seal of the file, its ranks sharing the reading. Collective; the same UsageError on all.
 void verify_seal_together(const std::filesystem::path& file, const Communicator& ranks);

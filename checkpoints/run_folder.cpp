@@ -11,6 +11,7 @@
 #include <chrono>
 #include <string_view>
 
+#include "checkpoints/checkpoint.hpp"
 #include "data/file_seal.hpp"
 #include "data/quoted.hpp"
 #include "parallel/error.hpp"
@@ -85,24 +86,25 @@ void RunFolder::create() const {
 
 std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(checkpoint_folder()); }
 
-std::optional<fs::path> RunFolder::newest() const {
-    const std::vector<fs::path> all = checkpoints();
-    return all.empty() ? std::nullopt : std::optional(all.back());
-}
-
-std::optional<fs::path> RunFolder::newest_verified(std::vector<std::string>& passed_over) const {
-    std::vector<fs::path> all = checkpoints();
-    for (; !all.empty(); all.pop_back()) try {
-            verify_seal(all.back(), checkpoint_kind);
-            return all.back();
-        } catch (const Error& error) {
-            passed_over.push_back(error.what());
+RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
+    std::vector<std::uint64_t> steps;
+    if (ranks.rank() == 0)
+        for (const fs::path& path : checkpoints()) steps.push_back(*step_of(path));
+    steps = ranks.all_gather(std::span<const std::uint64_t>(steps));
+    Found found;
+    for (; !steps.empty(); steps.pop_back()) try {
+            verify_seal_together(checkpoint_path(steps.back()), ranks);
+            found.checkpoint = checkpoint_path(steps.back());
+            return found;
+        } catch (const UsageError& damage) {  // the same on every rank
+            found.passed_over.emplace_back(damage.what());
         }
-    return std::nullopt;
+    return found;
 }
 
-void RunFolder::prune(std::size_t keep_last) const {
+void RunFolder::prune(std::size_t keep_last, std::uint64_t step) const {
     std::vector<fs::path> all = checkpoints();
+    std::erase_if(all, [&](const fs::path& path) { return *step_of(path) > step; });
     if (keep_last == 0 || all.size() <= keep_last) return;
     all.resize(all.size() - keep_last);
     for (const fs::path& old : all) {
@@ -124,6 +126,19 @@ std::size_t RunFolder::remove_stale_temporaries() const {
     }
     for (const fs::path& path : stale) fs::remove(path, failure);
     return stale.size();
+}
+
+RunLock::RunLock(const RunFolder& run) : file_(run.root() / ".lock", O_RDWR | O_CREAT) {
+    check_usage(file_.is_open(), "cannot make " + quoted(run.root() / ".lock") + ": " + system_reason());
+    if (!file_.try_lock()) {
+        std::array<char, 300> holder{};
+        const std::size_t length = file_.read(holder.data(), holder.size() - 1);
+        throw UsageError(fmt::format("{} is in use by {}: wait for that run, end it, or give another --run",
+                                     quoted(run.root()), length > 0 ? holder.data() : "another process"));
+    }
+    const std::string me = fmt::format("process {} on {}", ::getpid(), host_name());
+    file_.truncate();
+    file_.write_at(0, me.data(), me.size());
 }
 
 std::vector<fs::path> resolve_checkpoints(const fs::path& run_or_file) {

@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "data/file_descriptor.hpp"
+#include "parallel/communicator.hpp"
+
 namespace ulmpi {
 
 /// The name under which a checkpoint is written until it is complete: ".step-00001000.h5.tmp-HOST-PID", hidden, beside
@@ -29,18 +32,33 @@ public:
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
     /// it.
     std::vector<std::filesystem::path> checkpoints() const;
-    std::optional<std::filesystem::path> newest() const;
-    /// The newest that verifies. `passed_over` gets a line for each newer one: its path and what is wrong with it.
-    std::optional<std::filesystem::path> newest_verified(std::vector<std::string>& passed_over) const;
+    /// The newest that verifies, and a line for each newer one: its path and what is wrong with it. The folder is rank
+    /// 0's to look into, verifying is shared. Collective; the same on all.
+    struct Found {
+        std::optional<std::filesystem::path> checkpoint;
+        std::vector<std::string> passed_over;
+    };
+    Found newest_verified(const Communicator& ranks) const;
 
-    /// Removes the oldest until `keep_last` are left; 0 keeps all.
-    void prune(std::size_t keep_last) const;
+    /// Of the checkpoints up to `step`, the newest `keep_last` stay and older ones are removed; 0 keeps all. What is
+    /// newer was passed over, or belongs to another try: it is left alone.
+    void prune(std::size_t keep_last, std::uint64_t step) const;
     /// Removes what dead writers left: those of this host whose process is gone, those of others that have not been
     /// written to for a day. Returns how many.
     std::size_t remove_stale_temporaries() const;
 
 private:
     std::filesystem::path root_;
+};
+
+/// While it lives, no other process may hold the run; it goes with its process, however that ends.
+class RunLock {
+public:
+    /// Throws UsageError naming the holder if there is one. On file systems without locks nothing is held.
+    explicit RunLock(const RunFolder& run);
+
+private:
+    FileDescriptor file_;
 };
 
 /// The checkpoint that a user means: a file itself, a run folder's newest. Throws UsageError naming what was looked

@@ -2,6 +2,7 @@
 // A POSIX file descriptor that closes itself, and the reads and writes that never stop half-way.
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -61,6 +62,15 @@ public:
     /// Lets the disk begin with these bytes while we go on; sync() then has less to wait for. Only a hint.
     void start_sync(std::uint64_t offset, std::size_t size) {
         ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
+    }
+
+    /// Takes the file for this process alone, until it is closed. False if another process has it; true where the file
+    /// system knows no locks.
+    bool try_lock() { return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
+
+    /// Makes the file empty.
+    void truncate() {
+        check(::ftruncate(descriptor_, 0) == 0, "cannot write " + quoted(path_) + ": " + system_reason());
     }
 
     void seek(std::uint64_t offset) {

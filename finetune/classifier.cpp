@@ -118,10 +118,9 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
-    const auto resumed = checkpoint_to_resume(o.run, world);
-    std::optional<StoredModel> source;
+    std::optional<StoredModel> source = model_to_resume(o.run, world);
+    const bool resumed = source.has_value();
     if (resumed) {
-        source.emplace(open_model(resumed->string(), world));
         together(world, [&] {
             take_stored_options(table, source->info.metadata, "finetune classifier", world.size());
             take_shape(table, source->config, source->path.string());

@@ -7,9 +7,9 @@
 
 namespace ulmpi {
 
-StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world) {
+StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world, bool verified) {
     const std::filesystem::path path = together(world, [&] { return resolve_checkpoint(run_or_checkpoint); });
-    CheckpointInfo info = read_checkpoint_info(path, world);
+    CheckpointInfo info = read_checkpoint_info(path, world, verified);
     return together(world, [&] {
         check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path.string()));
         return StoredModel{path, info, info.metadata.value("kind", ""), model_config_from(info.metadata["model"]),

@@ -18,7 +18,7 @@ struct StoredModel {
     ModelConfig config;
     Tokenizer tokenizer;
 };
-StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world);
+StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world, bool verified = false);
 
 /// Weights loaded, nothing for training. Dropout is off. Collective.
 std::unique_ptr<RankModel> load_for_inference(const StoredModel& model, const HeadConfig& head, const Layout& layout,

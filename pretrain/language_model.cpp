@@ -155,9 +155,9 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
-    const auto resumed = checkpoint_to_resume(o.run, world);
-    std::optional<StoredModel> source;
-    if (resumed || stage.continues) source.emplace(open_model(resumed ? resumed->string() : o.init_from, world));
+    std::optional<StoredModel> source = model_to_resume(o.run, world);
+    const bool resumed = source.has_value();
+    if (!resumed && stage.continues) source.emplace(open_model(o.init_from, world));
     if (resumed)
         together(world, [&] { take_stored_options(table, source->info.metadata, stage.command, world.size()); });
 

@@ -44,6 +44,7 @@ public:
         together(model.topology.all, [&] {
             if (!leader_) return;
             folder_.create();
+            lock_.emplace(folder_);
             folder_.remove_stale_temporaries();
         });
         if (progress_.pace.save == 0)
@@ -205,7 +206,7 @@ private:
         if (!failure) {
             saved_step_ = progress_.step;
             progress_.pace.save_took(seconds_since(before));
-            if (leader_) folder_.prune(run_.keep_last);
+            if (leader_) folder_.prune(run_.keep_last, progress_.step);
             return;
         }
         if (last) {
@@ -245,6 +246,7 @@ private:
     std::uint64_t saved_step_;
     Interruption interruption_;
     RunFolder folder_;
+    std::optional<RunLock> lock_;  ///< rank 0's
     SaveInterval save_interval_;
     bool leader_;
     ProgressLine bar_;
@@ -270,15 +272,26 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
     return 0;
 }
 
-std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world) {
-    return together(world, [&]() -> std::optional<std::filesystem::path> {
-        if (run.resume != "auto" && run.resume != "never") return resolve_checkpoint(run.resume);
-        const std::optional<std::filesystem::path> newest = RunFolder(run.run).newest();
-        check_usage(!newest || run.resume == "auto",
-                    fmt::format("{} holds a run already ({}): give another --run, or --resume auto to go on with it",
-                                run.run, newest ? newest->filename().string() : ""));
-        return newest;
+std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world) {
+    if (run.resume != "auto" && run.resume != "never") return open_model(run.resume, world);
+    if (run.resume == "never") {
+        together(world, [&] {
+            check_usage(
+                RunFolder(run.run).checkpoints().empty(),
+                fmt::format("{} holds a run already: give another --run, or --resume auto to go on with it", run.run));
+        });
+        return std::nullopt;
+    }
+    const RunFolder::Found found = RunFolder(run.run).newest_verified(world);
+    together(world, [&] {
+        check_usage(
+            found.checkpoint || found.passed_over.empty(),
+            fmt::format("{} has checkpoints, but none can be used: {}", run.run, fmt::join(found.passed_over, "; ")));
     });
+    if (world.rank() == 0)
+        for (const std::string& damage : found.passed_over) fmt::print(stderr, "note: passed over: {}\n", damage);
+    if (!found.checkpoint) return std::nullopt;
+    return open_model(found.checkpoint->string(), world, true);
 }
 
 Progress resume_from(const StoredModel& stored, RankModel& model) {

@@ -68,9 +68,10 @@ constexpr int stopped_early = 75;
 int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
                  const RunDescription& description, Progress progress, const StopSignals& signals);
 
-/// Where a run goes on: its own newest checkpoint, one that was named, or nowhere (a fresh start). Collective; throws
-/// UsageError when --resume never meets a run that is there, or a named checkpoint is not.
-std::optional<std::filesystem::path> checkpoint_to_resume(const RunOptions& run, const Communicator& world);
+/// Where a run goes on: at the newest of its own checkpoints that verifies (what was passed over is said), one that was
+/// named, or nowhere (a fresh start). Collective; throws UsageError when --resume never meets a run that is there, a
+/// named checkpoint is not, or the run has checkpoints of which none can be used.
+std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world);
 
 /// Loads weights, moments and progress.
 Progress resume_from(const StoredModel& stored, RankModel& model);

@@ -38,7 +38,7 @@ protected:
 
 TEST_F(RunFolderTest, NamesAndOrder) {
     EXPECT_EQ(run_.checkpoint_path(1000), folder_ / "run/checkpoints/step-00001000.h5");
-    EXPECT_EQ(run_.newest(), std::nullopt);
+    EXPECT_TRUE(run_.checkpoints().empty());
     make(2'000'000'000);
     make(5);
     make(99'999'999);
@@ -50,7 +50,6 @@ TEST_F(RunFolderTest, NamesAndOrder) {
     const std::vector<fs::path> expected{run_.checkpoint_path(5), run_.checkpoint_path(99'999'999),
                                          run_.checkpoint_path(2'000'000'000)};
     EXPECT_EQ(run_.checkpoints(), expected);
-    EXPECT_EQ(run_.newest(), expected.back());
 }
 
 TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
@@ -60,9 +59,8 @@ TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
     write_whole(damaged, content);
     fs::resize_file(cut, 1500);
     fs::resize_file(empty, 0);
-    std::vector<std::string> passed_over;
-    EXPECT_EQ(run_.newest(), empty);
-    EXPECT_EQ(run_.newest_verified(passed_over), good);
+    const auto [checkpoint, passed_over] = run_.newest_verified(Communicator::world());
+    EXPECT_EQ(checkpoint, good);
     ASSERT_EQ(passed_over.size(), 3U);
     EXPECT_NE(passed_over[0].find("step-00000004.h5' is empty"), std::string::npos) << passed_over[0];
     EXPECT_NE(passed_over[1].find("step-00000003.h5' is truncated"), std::string::npos) << passed_over[1];
@@ -71,11 +69,24 @@ TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
 
 TEST_F(RunFolderTest, PruneKeepsTheNewest) {
     for (std::uint64_t step : {10U, 20U, 30U, 100U}) make(step);
-    run_.prune(0);
-    run_.prune(9);
+    run_.prune(0, 100);
+    run_.prune(9, 100);
     EXPECT_EQ(run_.checkpoints().size(), 4U);
-    run_.prune(2);
+    run_.prune(2, 30);  // that of step 100 is another try's, or was passed over
+    EXPECT_EQ(run_.checkpoints(),
+              (std::vector<fs::path>{run_.checkpoint_path(20), run_.checkpoint_path(30), run_.checkpoint_path(100)}));
+    run_.prune(2, 100);
     EXPECT_EQ(run_.checkpoints(), (std::vector<fs::path>{run_.checkpoint_path(30), run_.checkpoint_path(100)}));
+}
+
+TEST_F(RunFolderTest, OneProcessAtATime) {
+    {
+        const RunLock lock(run_);
+        const std::string refusal = message_of<UsageError>([&] { const RunLock second(run_); });
+        EXPECT_NE(refusal.find("is in use by process " + std::to_string(::getpid()) + " on "), std::string::npos)
+            << refusal;
+    }
+    const RunLock again(run_);
 }
 
 TEST_F(RunFolderTest, TemporariesOfTheDeadOnly) {

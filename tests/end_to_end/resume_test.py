@@ -2,6 +2,8 @@
 import os
 import json
 import shutil
+import subprocess
+import time
 
 from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, contents, main, metrics, tensors
 
@@ -66,6 +68,42 @@ class Resume(Workshop):
             file.write('{"kind":"train","step":11,"loss":1}\n{"kind":"train","st')  # killed while writing
         self.ok(PRETRAIN, "--run cut")
         self.assertEqual(metrics("cut"), wanted)
+
+    def test_damaged_checkpoints_are_passed_over(self):
+        command = PRETRAIN.replace("--save-interval 5", "--save-interval 2")
+        self.ok(command, SHAPE, "--run whole")
+        shutil.copytree("whole", "damaged")
+        with open(checkpoint("damaged", 10), "r+b") as file:
+            file.truncate(5000)
+        with open(checkpoint("damaged", 8), "r+b") as file:
+            file.seek(-1000, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-1000, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 4]))
+        self.ok(command, "--run damaged", layout="dp2")
+        self.assertRegex(self.said, "passed over: .*step-00000010.h5' is truncated")
+        self.assertRegex(self.said, "passed over: .*step-00000008.h5' is damaged")
+        self.assertRegex(self.said, "going on from .*step-00000006.h5")
+        self.ok("checkpoint verify damaged")
+        self.assert_close(metrics("whole")[-1]["loss"], metrics("damaged")[-1]["loss"], 2e-5, "the last loss")
+        for step in (2, 4, 6, 8, 10):
+            os.truncate(checkpoint("damaged", step), 1000)
+        done = self.run_ulmpi(command, "--run damaged", ranks=2)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"none can be used", done.stderr)
+
+    def test_two_at_once_are_refused(self):
+        command = [PRETRAIN.replace("--train-steps 10", "--train-steps 100000"), SHAPE, "--run busy"]
+        words = [word for a in command for word in (a.split() if isinstance(a, str) else a)]
+        first = subprocess.Popen([self.ulmpi, *words], env=self.environment, stderr=subprocess.PIPE)
+        while not os.path.exists("busy/metrics.jsonl"):
+            time.sleep(0.01)
+        done = self.run_ulmpi(*command, ranks=2)
+        first.kill()  # without a chance to clean up
+        first.communicate()
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"'busy' is in use by process %d on " % first.pid, done.stderr)
+        self.ok(PRETRAIN, SHAPE, "--run busy --resume auto")
 
     def test_a_longer_run_goes_on_where_the_shorter_ended(self):
         constant = [PRETRAIN.replace("--train-steps 10", "--lr-schedule constant"), SHAPE]

@@ -13,13 +13,21 @@
 #include "parallel/option_names.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/commands.hpp"
+#include "pretrain/data_ledger.hpp"
 
 namespace ulmpi {
 namespace {
 
+// One of the commands on data needs the floors above it.
+int data_or_ledger_command(std::span<const std::string> arguments, const Communicator& world) {
+    std::vector<Command> table = data_commands();
+    table.push_back({"ledger", "proves which samples a run has read, over restarts and layouts", data_ledger_command});
+    return run_command("data", table, arguments, world);
+}
+
 const std::vector<Command>& commands() {
     static const std::vector<Command> table{
-        {"data", "text to tokens: tokenizer | shards | encode | verify | show", data_command},
+        {"data", "text to tokens: tokenizer | shards | encode | verify | show | ledger", data_or_ledger_command},
         {"pretrain", "stage 1: a language model from shards of tokens", pretrain_command},
         {"finetune", "stages 2 and 3: lm | classifier", finetune_command},
         {"predict", "labels lines of text with a classifier", predict_command},

@@ -234,7 +234,7 @@ int encode_command(std::span<const std::string> arguments, const Communicator& w
 
 }  // namespace
 
-int data_command(std::span<const std::string> arguments, const Communicator& world) {
+const std::vector<Command>& data_commands() {
     static const std::vector<Command> table{
         {"tokenizer", "learns a byte-level BPE tokenizer from text", tokenizer_command},
         {"shards", "text to shards of tokens, or a labelled TSV to a labelled set", shards_command},
@@ -242,7 +242,11 @@ int data_command(std::span<const std::string> arguments, const Communicator& wor
         {"verify", "checks every checksum and every token", data_verify_command},
         {"show", "prints what shards or a labelled set hold", data_show_command},
     };
-    return run_command("data", table, arguments, world);
+    return table;
+}
+
+int data_command(std::span<const std::string> arguments, const Communicator& world) {
+    return run_command("data", data_commands(), arguments, world);
 }
 
 }  // namespace ulmpi

@@ -20,6 +20,7 @@ MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t>
         std::copy(tokens.begin(), tokens.end(), batch.inputs.begin() + static_cast<std::ptrdiff_t>(s * batch.length));
         batch.lengths.push_back(static_cast<std::int32_t>(tokens.size()));
         batch.labels.push_back(set.labels[records[s]]);
+        batch.samples.push_back(records[s]);
     }
     return batch;
 }

@@ -23,9 +23,10 @@ struct MicroBatch {
     std::size_t sequences = 0, length = 0;
     std::vector<Token> inputs;   ///< (sequences, length)
     std::vector<Token> targets;  ///< language models: (sequences, length), negative where nothing is to be predicted
-    std::vector<std::int32_t> lengths;  ///< classifiers and predictions: real tokens of each sequence, at least 1
-    std::vector<std::int32_t> labels;   ///< classifiers: the class of each sequence
-    std::uint32_t first_sequence = 0;   ///< place of sequence 0 in the GLOBAL batch: same masks on any layout
+    std::vector<std::int32_t> lengths;   ///< classifiers and predictions: real tokens of each sequence, at least 1
+    std::vector<std::int32_t> labels;    ///< classifiers: the class of each sequence
+    std::vector<std::uint64_t> samples;  ///< which sample of the data each sequence is; may be left empty
+    std::uint32_t first_sequence = 0;    ///< place of sequence 0 in the GLOBAL batch: same masks on any layout
     std::size_t rows() const { return sequences * length; }
 };
 

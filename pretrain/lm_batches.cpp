@@ -23,7 +23,8 @@ std::vector<MicroBatch> LmBatches::of_step(std::uint64_t step, int replica, int 
         batch.length = length_;
         batch.first_sequence = static_cast<std::uint32_t>(first);
         for (std::size_t row = first; row < first + batch.sequences; ++row) {
-            dataset_.read_window(window_at(seed_, step * global_batch_ + row, windows_), window);
+            batch.samples.push_back(window_at(seed_, step * global_batch_ + row, windows_));
+            dataset_.read_window(batch.samples.back(), window);
             batch.inputs.insert(batch.inputs.end(), window.begin(), window.end() - 1);
             batch.targets.insert(batch.targets.end(), window.begin() + 1, window.end());
         }

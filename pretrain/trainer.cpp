@@ -9,6 +9,7 @@
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
+#include "data/sample_ledger.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
@@ -114,9 +115,19 @@ private:
         Trainee trainee = model_.trainee();
         const StepResult result =
             train_step(trainee, plan.batches, options, plan.rates, training_.clip_grad, progress_.step + 1);
+        for (const MicroBatch& batch : plan.batches)
+            for (std::size_t i = 0; i < batch.samples.size(); ++i)
+                read_here_ += ledger_entry(progress_.step, batch.first_sequence + i, batch.samples[i]);
         ++progress_.step;
         progress_.tokens += plan.tokens;
         return result;
+    }
+
+    // Of all replicas, as 16 digits. Collective.
+    std::string ledger() {
+        model_.topology.data.all_reduce_sum(std::span<std::uint64_t>(&read_here_, 1));
+        progress_.ledger += std::exchange(read_here_, 0);
+        return fmt::format("{:016x}", progress_.ledger);
     }
 
     // Of this process.
@@ -128,10 +139,12 @@ private:
 
     void log(const StepPlan& plan, const StepResult& result) {
         last_loss_ = result.loss;
+        const bool writes = progress_.step % run_.log_interval == 0 || progress_.step == task_.steps();
+        const std::string read = writes ? ledger() : "";
         if (!leader_) return;
         const double rate = plan.rates.rate.back(), speed = tokens_per_second();
         bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss, format_rate(speed, "tokens")));
-        if (progress_.step % run_.log_interval != 0 && progress_.step != task_.steps()) return;
+        if (!writes) return;
         Record record;
         record["kind"] = "train";
         record["step"] = progress_.step;
@@ -139,6 +152,7 @@ private:
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
         record["tokens"] = progress_.tokens;
+        record["ledger"] = read;
         record["tokens_per_s"] = number(speed);
         metrics_->write(record);
     }
@@ -195,6 +209,7 @@ private:
                                 {"step_seconds", progress_.pace.step},
                                 {"save_seconds", progress_.pace.save},
                                 {"seed", training_.seed},
+                                {"ledger", ledger()},
                                 {"updates_by_group", model_.optimizer->updates_by_group()},
                                 {"complete", progress_.step >= task_.steps()}};
         if (leader_) metrics_->sync();
@@ -255,6 +270,7 @@ private:
     bool evaluation_due_ = false;
     std::vector<Record> last_evaluation_;
     double last_loss_ = 0;
+    std::uint64_t read_here_ = 0;  ///< the ledger of this replica since all were added up
     std::future<StepPlan> ahead_;  ///< that of the next step; its destructor waits
 };
 
@@ -304,7 +320,8 @@ Progress resume_from(const StoredModel& stored, RankModel& model) {
     return {p.at("step").get<std::uint64_t>(),
             p.at("tokens").get<std::uint64_t>(),
             p.at("seconds").get<double>(),
-            {p.value("step_seconds", 0.0), p.value("save_seconds", 0.0)}};
+            {p.value("step_seconds", 0.0), p.value("save_seconds", 0.0)},
+            std::strtoull(p.value("ledger", "0").c_str(), nullptr, 16)};
 }
 
 }  // namespace ulmpi

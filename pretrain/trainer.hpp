@@ -47,8 +47,9 @@ public:
 /// How far a run is.
 struct Progress {
     std::uint64_t step = 0, tokens = 0;
-    double seconds = 0;  ///< of training, over all restarts
-    Pace pace;           ///< as it was lately
+    double seconds = 0;        ///< of training, over all restarts
+    Pace pace;                 ///< as it was lately
+    std::uint64_t ledger = 0;  ///< of the samples read (data/sample_ledger.hpp)
 };
 
 /// What a run is besides its task: written into every checkpoint.

@@ -123,6 +123,27 @@ class Resume(Workshop):
         self.assertEqual(sorted(losses["chain"]), list(range(1, 11)))
         for step, loss in losses["alone"].items():
             self.assert_close(loss, losses["chain"][step], 2e-5, f"loss of step {step}")
+        ledgers = [json.loads(self.ok("data ledger", run)) for run in ("alone", "chain")]
+        self.assertEqual(ledgers[0].pop("run"), "alone")
+        self.assertEqual(ledgers[1].pop("run"), "chain")
+        self.assertGreaterEqual(ledgers[1].pop("ledgers_compared"), 15)  # 10 lines of metrics, 5 checkpoints
+        ledgers[0].pop("ledgers_compared")
+        self.assertEqual(ledgers[0], ledgers[1])
+        self.assertTrue(ledgers[0]["matches"])
+        self.assertEqual((ledgers[0]["steps"], ledgers[0]["samples_read"]), (10, 80))
+
+    def test_the_ledger_sees_a_run_that_read_other_samples(self):
+        for stage, command in STAGES.items():
+            with self.subTest(stage=stage):
+                self.ok(*command, "--run read", layout="dp2")
+                self.assertTrue(json.loads(self.ok("data ledger read"))["matches"])
+                os.remove(checkpoint("read", 10))
+                self.ok(*command, "--run read --seed 7")
+                done = self.run_ulmpi("data ledger read", ranks=2)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertFalse(json.loads(done.stdout)["matches"])
+                self.assertIn(b"up to step 1 other samples", done.stderr)
+            shutil.rmtree("read")
 
     def test_a_complete_run_is_left_as_it_is(self):
         for stage, command in STAGES.items():

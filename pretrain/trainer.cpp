@@ -22,6 +22,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+// Rank 0 keeps the time.
+std::optional<Interruption::Time> end_of_job(const RunOptions& run, const Communicator& all) {
+    if (all.rank() != 0) return std::nullopt;
+    return job_end(run.walltime, std::chrono::system_clock::now(), slurm_seconds_left);
+}
+
 /// Everything that happens between steps, so that the loop reads as what it does.
 class Training {
 public:
@@ -35,9 +41,7 @@ public:
           progress_(progress),
           start_(progress),
           saved_step_(progress.step),
-          interruption_(signals,
-                        job_end(run.walltime, std::getenv("SLURM_JOB_END_TIME"), std::chrono::system_clock::now()),
-                        model.topology.all),
+          interruption_(signals, end_of_job(run, model.topology.all), model.topology.all),
           folder_(run.run),
           save_interval_(save_interval_from(run.save_interval)),
           leader_(model.topology.all.rank() == 0),

@@ -184,7 +184,7 @@ SaveInterval save_interval_from(const std::string& text) {
 
 void check_run_options(const RunOptions& o) {
     save_interval_from(o.save_interval);
-    job_end(o.walltime, nullptr, {});
+    job_end(o.walltime, {}, [] { return std::nullopt; });
 }
 
 std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uint64_t length) {

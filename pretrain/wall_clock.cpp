@@ -1,9 +1,10 @@
 #include "pretrain/wall_clock.hpp"
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cstdint>
-#include <string_view>
+#include <cstdio>
+#include <cstdlib>
 
 #include "parallel/error.hpp"
 
@@ -22,25 +23,58 @@ std::optional<double> seconds_from(const std::string& text) {
     return std::nullopt;
 }
 
-std::optional<std::chrono::system_clock::time_point> job_end(const std::string& walltime, const char* slurm_end,
-                                                             std::chrono::system_clock::time_point now) {
-    using Clock = std::chrono::system_clock;
-    if (walltime == "none") return std::nullopt;
-    if (walltime == "auto") {
-        if (slurm_end == nullptr) return std::nullopt;
-        const std::string_view text(slurm_end);
-        std::int64_t second = 0;
-        const auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), second);
-        // Slurm says 0 or the year 2106 for jobs without an end.
-        constexpr std::int64_t never = 4294967294;
-        if (status != std::errc() || rest != text.data() + text.size() || second <= 0 || second >= never)
-            return std::nullopt;
-        return Clock::from_time_t(static_cast<std::time_t>(second));
+// [days-][[hours:]minutes:]seconds, all but the first of two digits
+std::optional<double> seconds_from_slurm(std::string_view text) {
+    const auto number = [](std::string_view digits) -> std::optional<double> {
+        unsigned value = 0;
+        const auto [rest, status] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (status != std::errc() || rest != digits.data() + digits.size()) return std::nullopt;
+        return value;
+    };
+    double days = 0, seconds = 0;
+    if (const std::size_t dash = text.find('-'); dash != std::string_view::npos) {
+        const auto value = number(text.substr(0, dash));
+        if (!value) return std::nullopt;
+        days = *value;
+        text.remove_prefix(dash + 1);
     }
-    const std::optional<double> seconds = seconds_from(walltime);
-    check_usage(seconds && *seconds < 1e9,
+    for (int part = 0; part < 3; ++part) {
+        const std::size_t colon = text.find(':');
+        const auto value = number(text.substr(0, colon));
+        if (!value) return std::nullopt;
+        seconds = 60 * seconds + *value;
+        if (colon == std::string_view::npos) return 86400 * days + seconds;
+        text.remove_prefix(colon + 1);
+    }
+    return std::nullopt;
+}
+
+std::optional<std::chrono::system_clock::time_point> job_end(const std::string& walltime,
+                                                             std::chrono::system_clock::time_point now,
+                                                             const std::function<std::optional<double>()>& slurm_left) {
+    if (walltime == "none") return std::nullopt;
+    const bool automatic = walltime == "auto";
+    const std::optional<double> seconds = automatic ? slurm_left() : seconds_from(walltime);
+    check_usage(automatic || (seconds && *seconds < 1e9),
                 "--walltime " + walltime + " is neither auto nor none nor a time (90s, 30m, 2h, 1d)");
-    return now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*seconds));
+    if (!seconds) return std::nullopt;
+    return now +
+           std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(*seconds));
+}
+
+std::optional<double> slurm_seconds_left() {
+    const char* job = std::getenv("SLURM_JOB_ID");
+    if (job == nullptr || *job == 0 || std::string_view(job).find_first_not_of("0123456789") != std::string_view::npos)
+        return std::nullopt;
+    std::FILE* answer =
+        ::popen(("squeue --noheader --format=%L --job=" + std::string(job) + " 2>/dev/null").c_str(), "r");
+    if (answer == nullptr) return std::nullopt;
+    std::string text(64, ' ');
+    text.resize(std::fread(text.data(), 1, text.size(), answer));
+    ::pclose(answer);
+    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+    while (!text.empty() && text.front() == ' ') text.erase(0, 1);
+    return seconds_from_slurm(text);
 }
 
 }  // namespace ulmpi

@@ -3,18 +3,28 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace ulmpi {
 
 /// "90s", "30m", "2h", "1d" -> seconds; none where the text is no such thing.
 std::optional<double> seconds_from(const std::string& text);
 
-/// When the job's time is over. `walltime` is "auto" (Slurm's end of the job, from `slurm_end`, the text of
-/// SLURM_JOB_END_TIME or null: no end), "none", or a duration from `now` on. Throws UsageError naming --walltime.
-std::optional<std::chrono::system_clock::time_point> job_end(const std::string& walltime, const char* slurm_end,
-                                                             std::chrono::system_clock::time_point now);
+/// The time that is left as squeue writes it, "1-02:03:04", "59:30" -> seconds; none for UNLIMITED and the like.
+std::optional<double> seconds_from_slurm(std::string_view text);
+
+/// When the job's time is over. `walltime` is "auto" (when `slurm_left()` seconds are over, none: no end), "none", or a
+/// duration from `now` on. Throws UsageError naming --walltime.
+std::optional<std::chrono::system_clock::time_point> job_end(const std::string& walltime,
+                                                             std::chrono::system_clock::time_point now,
+                                                             const std::function<std::optional<double>()>& slurm_left);
+
+/// Asks squeue how much of the Slurm job's time is left that this process is in; none outside a job, for a job without
+/// an end, and where squeue cannot be asked. One rank.
+std::optional<double> slurm_seconds_left();
 
 /// What a run must leave time for, in seconds: measured while it goes, guessed before.
 struct Pace {

@@ -18,17 +18,27 @@ TEST(WallClock, ReadsTimes) {
         EXPECT_FALSE(seconds_from(wrong)) << wrong;
 }
 
+TEST(WallClock, ReadsWhatSlurmSays) {
+    EXPECT_EQ(seconds_from_slurm("30"), 30);
+    EXPECT_EQ(seconds_from_slurm("0:00"), 0);
+    EXPECT_EQ(seconds_from_slurm("1:58"), 118);
+    EXPECT_EQ(seconds_from_slurm("23:59:59"), 86399);
+    EXPECT_EQ(seconds_from_slurm("1-02:03:04"), 93784);
+    for (const char* none : {"", "UNLIMITED", "NOT_SET", "INVALID", "1:2:3:4", "-1:00", "1-", "1: 2", ":", "x-1:00"})
+        EXPECT_FALSE(seconds_from_slurm(none)) << none;
+}
+
 TEST(WallClock, KnowsTheEndOfTheJob) {
     const Clock::time_point now = Clock::from_time_t(1'000'000);
-    EXPECT_EQ(job_end("10m", nullptr, now), now + std::chrono::minutes(10));
-    EXPECT_EQ(job_end("10m", "1000060", now), now + std::chrono::minutes(10)) << "what the user says wins";
-    EXPECT_EQ(job_end("auto", "1000060", now), now + std::chrono::minutes(1));
-    EXPECT_EQ(job_end("auto", nullptr, now), std::nullopt);
-    EXPECT_EQ(job_end("none", "1000060", now), std::nullopt);
-    for (const char* no_end : {"", "0", "4294967294", "4294967295", "Unknown", "12:30", "-5"})
-        EXPECT_EQ(job_end("auto", no_end, now), std::nullopt) << no_end;
+    const auto minute = [] { return std::optional<double>(60); };
+    const auto no_end = [] { return std::optional<double>(); };
+    EXPECT_EQ(job_end("10m", now, no_end), now + std::chrono::minutes(10));
+    EXPECT_EQ(job_end("10m", now, minute), now + std::chrono::minutes(10)) << "what the user says wins";
+    EXPECT_EQ(job_end("auto", now, minute), now + std::chrono::minutes(1));
+    EXPECT_EQ(job_end("auto", now, no_end), std::nullopt);
+    EXPECT_EQ(job_end("none", now, minute), std::nullopt);
     for (const char* wrong : {"", "10", "soon", "1e12d"})
-        EXPECT_THROW(job_end(wrong, nullptr, now), UsageError) << wrong;
+        EXPECT_THROW(job_end(wrong, now, minute), UsageError) << wrong;
 }
 
 TEST(WallClock, LeavesTimeForTheSlowestOfLateAndForgetsIt) {

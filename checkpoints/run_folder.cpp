@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <fstream>
 #include <string_view>
 
 #include "checkpoints/checkpoint.hpp"
@@ -54,6 +55,16 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
     return found;
 }
 
+// Ended, be it that nobody has asked for its status yet (a zombie).
+bool has_ended(pid_t process) {
+    if (::kill(process, 0) != 0 && errno == ESRCH) return true;
+    std::ifstream stat(fmt::format("/proc/{}/stat", process));
+    std::string text;
+    std::getline(stat, text);
+    const std::size_t name_end = text.rfind(") ");
+    return name_end != std::string::npos && (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X');
+}
+
 bool is_stale(const fs::path& temporary, const std::string& host) {
     const std::string name = temporary.filename().string();
     const std::string owner = name.substr(name.find(temporary_mark) + temporary_mark.size());
@@ -61,7 +72,7 @@ bool is_stale(const fs::path& temporary, const std::string& host) {
     if (dash == std::string::npos) return false;
     if (const auto process = number_in<pid_t>(std::string_view(owner).substr(dash + 1));
         process && *process > 0 && owner.substr(0, dash) == host)
-        return ::kill(*process, 0) != 0 && errno == ESRCH;
+        return has_ended(*process);
     std::error_code failure;
     const auto written = fs::last_write_time(temporary, failure);
     return !failure && fs::file_time_type::clock::now() - written > std::chrono::hours(24);

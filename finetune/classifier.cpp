@@ -118,6 +118,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
+    std::optional<RunLock> lock = lock_run(o.run, world);
     std::optional<StoredModel> source = model_to_resume(o.run, world);
     const bool resumed = source.has_value();
     if (resumed) {
@@ -207,7 +208,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
                                       {"tokenizer_fingerprint", tokenizer.fingerprint()}},
                                      tokenizer.to_json(),
                                      table.ini()};
-    const int status = run_training(model, task, o.training, o.run, description, progress, signals);
+    const int status = run_training(model, task, o.training, o.run, description, progress, signals, lock);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());
     return status;
 }

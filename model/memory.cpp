@@ -127,6 +127,10 @@ std::size_t own_by_worker(const ModelConfig& c, const StagePlace& at, const Batc
         const ArenaScope activated(arena);
         if (rounds) arena.allocate({mine, ffn});
         if (rounds && c.activation == Activation::swiglu) arena.allocate({mine, ffn});
+        {
+            const ArenaScope inwards(arena);
+            allocate_rounded(arena, plan, {{mine, c.hidden}});
+        }
         arena.allocate({mine, ffn});
         allocate_rounded(arena, plan, {{mine, ffn}});
     }

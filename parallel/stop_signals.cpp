@@ -21,10 +21,11 @@ long long now_in_milliseconds() {
 
 void remember(int signal) {
     const int saved = errno;
-    int none = 0;
-    if (first_signal.compare_exchange_strong(none, signal)) {
-        first_milliseconds = now_in_milliseconds();
-    } else if (now_in_milliseconds() - first_milliseconds > 500) {
+    const long long now = now_in_milliseconds();
+    long long none = 0;
+    if (first_milliseconds.compare_exchange_strong(none, now)) {
+        first_signal = signal;
+    } else if (now - none > 500) {
         std::signal(signal, SIG_DFL);
         std::raise(signal);  // takes effect when this handler returns
     }
@@ -35,14 +36,11 @@ void remember(int signal) {
 
 StopSignals::StopSignals() {
     first_signal = 0;
+    first_milliseconds = 0;
     struct sigaction action {};
     action.sa_handler = remember;
     action.sa_flags = SA_RESTART;
-    for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &action, &before_[i]);
-}
-
-StopSignals::~StopSignals() {
-    for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &before_[i], nullptr);
+    for (int signal : signals) sigaction(signal, &action, nullptr);
 }
 
 int StopSignals::received() const { return first_signal; }

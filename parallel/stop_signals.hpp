@@ -2,27 +2,29 @@
 // The wish from outside that a run should end early.
 
 #include <array>
+#include <chrono>
 #include <csignal>
 
 namespace ulmpi {
 
-/// While it lives, the first SIGTERM, SIGINT or SIGUSR1 is remembered and changes nothing else; one that comes later
-/// ends the process at once, as it would have without this. Launchers may pass a signal on twice: what comes within
-/// half a second of the first is the first. At most one at a time.
+/// From its making to the end of the process, the first SIGTERM, SIGINT or SIGUSR1 is remembered and changes nothing
+/// else; one that comes later ends the process at once, as it would have without this. Launchers may pass a signal on
+/// twice: what comes within half a second of the first is the first. At most one at a time.
 class StopSignals {
 public:
     StopSignals();
-    ~StopSignals();
     StopSignals(const StopSignals&) = delete;
     StopSignals& operator=(const StopSignals&) = delete;
 
     /// The signal that came; 0: none yet.
     int received() const;
+    /// When this was made: where a command begins.
+    std::chrono::system_clock::time_point since() const { return since_; }
 
     static constexpr std::array<int, 3> signals{SIGTERM, SIGINT, SIGUSR1};
 
 private:
-    std::array<struct sigaction, signals.size()> before_{};
+    std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();
 };
 
 /// "SIGTERM"

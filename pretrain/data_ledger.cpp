@@ -99,11 +99,13 @@ std::map<std::uint64_t, std::vector<std::uint64_t>> written_ledgers(const std::f
         if (record.is_object() && record.contains("ledger"))
             written[record.at("step")].push_back(from_hexadecimal(record.at("ledger")));
     }
-    for (const std::filesystem::path& path : RunFolder(run).checkpoints()) {
-        const nlohmann::json progress = read_checkpoint_info(path).metadata.value("progress", nlohmann::json::object());
-        if (progress.contains("ledger"))
-            written[progress.at("step")].push_back(from_hexadecimal(progress.at("ledger")));
-    }
+    for (const std::filesystem::path& path : RunFolder(run).checkpoints()) try {
+            const nlohmann::json progress = read_checkpoint_info(path).metadata.at("progress");
+            if (progress.contains("ledger"))
+                written[progress.at("step")].push_back(from_hexadecimal(progress.at("ledger")));
+        } catch (const UsageError& damage) {
+            fmt::print(stderr, "note: passed over: {}\n", damage.what());
+        }
     return written;
 }
 

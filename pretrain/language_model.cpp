@@ -155,6 +155,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
+    std::optional<RunLock> lock = lock_run(o.run, world);
     std::optional<StoredModel> source = model_to_resume(o.run, world);
     const bool resumed = source.has_value();
     if (!resumed && stage.continues) source.emplace(open_model(o.init_from, world));
@@ -223,7 +224,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
          {"data", {{"path", o.data}, {"tokens", train.token_count()}, {"fingerprint", train.fingerprint()}}}},
         train.tokenizer_json(),
         table.ini()};
-    return run_training(model, task, o.training, o.run, description, progress, signals);
+    return run_training(model, task, o.training, o.run, description, progress, signals, lock);
 }
 
 }  // namespace ulmpi

@@ -23,16 +23,19 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // Rank 0 keeps the time.
-std::optional<Interruption::Time> end_of_job(const RunOptions& run, const Communicator& all) {
+std::optional<Interruption::Time> end_of_job(const RunOptions& run, const StopSignals& signals,
+                                             const Communicator& all) {
     if (all.rank() != 0) return std::nullopt;
-    return job_end(run.walltime, std::chrono::system_clock::now(), slurm_seconds_left);
+    const bool asks_slurm = run.walltime == "auto";
+    return job_end(run.walltime, asks_slurm ? std::chrono::system_clock::now() : signals.since(), slurm_seconds_left);
 }
 
 /// Everything that happens between steps, so that the loop reads as what it does.
 class Training {
 public:
     Training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-             const RunDescription& description, Progress progress, const StopSignals& signals)
+             const RunDescription& description, Progress progress, const StopSignals& signals,
+             std::optional<RunLock>& lock)
         : model_(model),
           task_(task),
           training_(training),
@@ -41,7 +44,7 @@ public:
           progress_(progress),
           start_(progress),
           saved_step_(progress.step),
-          interruption_(signals, end_of_job(run, model.topology.all), model.topology.all),
+          interruption_(signals, end_of_job(run, signals, model.topology.all), model.topology.all),
           folder_(run.run),
           save_interval_(save_interval_from(run.save_interval)),
           leader_(model.topology.all.rank() == 0),
@@ -49,11 +52,10 @@ public:
         together(model.topology.all, [&] {
             if (!leader_) return;
             folder_.create();
-            lock_.emplace(folder_);
+            if (!lock) lock.emplace(folder_);
             folder_.remove_stale_temporaries();
         });
-        if (progress_.pace.save == 0)
-            progress_.pace.save = guessed_save_seconds(12 * static_cast<double>(model.parameters()));
+        pace_.save = guessed_save_seconds(12 * static_cast<double>(model.parameters()));
         const std::filesystem::path metrics = folder_.root() / "metrics.jsonl";
         if (progress.step > 0 && task.evaluates() && run.eval_interval > 0 && progress.step % run.eval_interval == 0) {
             const bool left_off = std::filesystem::exists(metrics) && !holds_evaluation(metrics, progress.step);
@@ -72,13 +74,13 @@ public:
         begin_ = last_save_ = Clock::now();
         while (progress_.step < task_.steps()) {
             if (evaluation_due_) evaluation_due_ = !evaluate(false);
-            const bool stop = interruption_.agreed(progress_.pace.needed());
+            const bool stop = interruption_.agreed(pace_.needed());
             if (progress_.step > saved_step_ && (stop || save_is_due())) save(stop);
             if (stop) return stopped();
             const Clock::time_point before = Clock::now();
             const StepPlan plan = next_step();
             const StepResult result = update(plan);
-            progress_.pace.step_took(seconds_since(before));
+            pace_.step_took(seconds_since(before));
             progress_.seconds = start_.seconds + seconds_since(begin_);
             log(plan, result);
             evaluation_due_ = run_.eval_interval > 0 && progress_.step % run_.eval_interval == 0;
@@ -127,11 +129,12 @@ private:
         return result;
     }
 
-    // Of all replicas, as 16 digits. Collective.
+    // Of all replicas, as 16 digits; empty if the run began without one. Collective.
     std::string ledger() {
+        if (!progress_.ledger) return "";
         model_.topology.data.all_reduce_sum(std::span<std::uint64_t>(&read_here_, 1));
-        progress_.ledger += std::exchange(read_here_, 0);
-        return fmt::format("{:016x}", progress_.ledger);
+        *progress_.ledger += std::exchange(read_here_, 0);
+        return fmt::format("{:016x}", *progress_.ledger);
     }
 
     // Of this process.
@@ -156,7 +159,7 @@ private:
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
         record["tokens"] = progress_.tokens;
-        record["ledger"] = read;
+        if (!read.empty()) record["ledger"] = read;
         record["tokens_per_s"] = number(speed);
         metrics_->write(record);
     }
@@ -164,7 +167,8 @@ private:
     // False if it was left off.
     bool evaluate(bool last) {
         const During phase(&model_.timeline, Phase::evaluate);
-        const double needed = last ? 3 : 1.5 * progress_.pace.save + 3;
+        // A pass of some micro-batches forward may take longer than a step of one.
+        const double needed = 1.5 * pace_.step + (last ? 1.5 * pace_.step + 3 : pace_.needed());
         std::optional<std::vector<Record>> records = task_.evaluate(last, [&] { return interruption_.agreed(needed); });
         if (!records) return false;
         for (Record& record : *records) {
@@ -188,12 +192,12 @@ private:
     // With a checkpoint of all that was done; what was left off is done when the run goes on.
     int stopped() {
         bar_.clear();
-        check_usage(!interruption_.time_is_over() || tokens() > 0,
+        check_usage(!interruption_.time_is_over() || tokens() > 0 || !last_evaluation_.empty(),
                     fmt::format("the job's time does not do for anything: {:.0f} s are left, a step takes about {:.1f} "
                                 "s, a checkpoint {:.1f} s, and an evaluation its time; ask for more, or say --walltime "
                                 "none",
                                 broadcast_value(interruption_.seconds_left().value_or(0), model_.topology.all, 0),
-                                progress_.pace.step, progress_.pace.save));
+                                pace_.step, pace_.save));
         if (leader_) metrics_->sync();
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         if (leader_)
@@ -210,12 +214,10 @@ private:
         metadata["progress"] = {{"step", progress_.step},
                                 {"tokens", progress_.tokens},
                                 {"seconds", progress_.seconds},
-                                {"step_seconds", progress_.pace.step},
-                                {"save_seconds", progress_.pace.save},
                                 {"seed", training_.seed},
-                                {"ledger", ledger()},
                                 {"updates_by_group", model_.optimizer->updates_by_group()},
                                 {"complete", progress_.step >= task_.steps()}};
+        if (const std::string read = ledger(); !read.empty()) metadata["progress"]["ledger"] = read;
         if (leader_) metrics_->sync();
         const std::filesystem::path path = folder_.checkpoint_path(progress_.step);
         const Moments moments{model_.optimizer->first_moments(), model_.optimizer->second_moments()};
@@ -224,7 +226,7 @@ private:
         last_save_ = Clock::now();
         if (!failure) {
             saved_step_ = progress_.step;
-            progress_.pace.save_took(seconds_since(before));
+            pace_.save_took(seconds_since(before));
             if (leader_) folder_.prune(run_.keep_last, progress_.step);
             return;
         }
@@ -261,11 +263,11 @@ private:
     const RunOptions& run_;
     const RunDescription& description_;
     Progress progress_;
+    Pace pace_;
     const Progress start_;  ///< of this process
     std::uint64_t saved_step_;
     Interruption interruption_;
     RunFolder folder_;
-    std::optional<RunLock> lock_;  ///< rank 0's
     SaveInterval save_interval_;
     bool leader_;
     ProgressLine bar_;
@@ -281,8 +283,9 @@ private:
 }  // namespace
 
 int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-                 const RunDescription& description, Progress progress, const StopSignals& signals) {
-    const auto started = [&] { return Training(model, task, training, run, description, progress, signals); };
+                 const RunDescription& description, Progress progress, const StopSignals& signals,
+                 std::optional<RunLock>& lock) {
+    const auto started = [&] { return Training(model, task, training, run, description, progress, signals, lock); };
     if (progress.step < task.steps()) return started().run();
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
     const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
@@ -290,6 +293,14 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
     return 0;
+}
+
+std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world) {
+    std::optional<RunLock> lock;
+    together(world, [&] {
+        if (world.rank() == 0 && std::filesystem::is_directory(run.run)) lock.emplace(RunFolder(run.run));
+    });
+    return lock;
 }
 
 std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world) {
@@ -321,11 +332,9 @@ Progress resume_from(const StoredModel& stored, RankModel& model) {
     p.at("updates_by_group").get_to(model.optimizer->updates_by_group());
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "going on from {} (step {})\n", stored.path.string(), p.at("step").get<std::uint64_t>());
-    return {p.at("step").get<std::uint64_t>(),
-            p.at("tokens").get<std::uint64_t>(),
-            p.at("seconds").get<double>(),
-            {p.value("step_seconds", 0.0), p.value("save_seconds", 0.0)},
-            std::strtoull(p.value("ledger", "0").c_str(), nullptr, 16)};
+    return {p.at("step").get<std::uint64_t>(), p.at("tokens").get<std::uint64_t>(), p.at("seconds").get<double>(),
+            p.contains("ledger") ? std::optional(std::strtoull(p["ledger"].get<std::string>().c_str(), nullptr, 16))
+                                 : std::nullopt};
 }
 
 }  // namespace ulmpi

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/run_folder.hpp"
 #include "parallel/stop_signals.hpp"
 #include "pretrain/inference.hpp"
 #include "pretrain/interruption.hpp"
@@ -47,9 +48,9 @@ public:
 /// How far a run is.
 struct Progress {
     std::uint64_t step = 0, tokens = 0;
-    double seconds = 0;        ///< of training, over all restarts
-    Pace pace;                 ///< as it was lately
-    std::uint64_t ledger = 0;  ///< of the samples read (data/sample_ledger.hpp)
+    double seconds = 0;  ///< of training, over all restarts
+    /// Of the samples read (data/sample_ledger.hpp); none where an older version began without.
+    std::optional<std::uint64_t> ledger = 0;
 };
 
 /// What a run is besides its task: written into every checkpoint.
@@ -67,7 +68,12 @@ constexpr int stopped_early = 75;
 /// the job's time would not do for another step and a save. Returns the exit status: 0 or stopped_early. Collective.
 /// Throws Error if the last checkpoint cannot be saved, UsageError if the job's time does not do for a single step.
 int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
-                 const RunDescription& description, Progress progress, const StopSignals& signals);
+                 const RunDescription& description, Progress progress, const StopSignals& signals,
+                 std::optional<RunLock>& lock);
+
+/// Rank 0's hold on the run's folder, if it is there already: taken before its checkpoints are looked at. run_training
+/// takes it where it makes the folder. Collective; UsageError where another process has it.
+std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world);
 
 /// Where a run goes on: at the newest of its own checkpoints that verifies (what was passed over is said), one that was
 /// named, or nowhere (a fresh start). Collective; throws UsageError when --resume never meets a run that is there, a

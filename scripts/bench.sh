@@ -71,7 +71,7 @@ def median(name, key):
     return statistics.median(run[key] for run in runs[name])
 
 
-print(f"| {title}, {precision} | tokens/s | ms a step | GFLOP/s | of the GEMM peak | peak memory of a rank, MB |"
+print(f"| {title}, {precision} | tokens/s | ms a step | GFLOP/s | of the fp32 GEMM peak | peak memory of a rank, MB |"
       + (" MB more for a thousand tokens |" if table == "lengths" else ""))
 print("|---|---|---|---|---|---|" + ("---|" if table == "lengths" else ""))
 before = None

@@ -45,8 +45,13 @@ end_daemons() {
 }
 
 if [ "$action" = stop ]; then
-    [ -e "$SLURM_CONF" ] || fail "$folder holds no cluster"
-    scancel --user="$(id -un)" 2>/dev/null && sleep 1
+    grep -qs '^ClusterName=ulmpi$' "$SLURM_CONF" || fail "$folder holds no cluster that this script started"
+    scancel --user="$(id -un)" --signal=KILL --full 2>/dev/null || true
+    scancel --user="$(id -un)" 2>/dev/null || true
+    for _ in {1..50}; do
+        [ -z "$(squeue --noheader 2>/dev/null)" ] && break
+        sleep 0.2
+    done
     end_daemons
     rm -rf "$folder"
     exit

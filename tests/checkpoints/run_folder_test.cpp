@@ -90,20 +90,24 @@ TEST_F(RunFolderTest, OneProcessAtATime) {
 }
 
 TEST_F(RunFolderTest, TemporariesOfTheDeadOnly) {
-    const pid_t child = ::fork();
-    if (child == 0) ::_exit(0);
+    const pid_t child = ::fork(), zombie = child == 0 ? 0 : ::fork();
+    if (child == 0 || zombie == 0) ::_exit(0);
     ::waitpid(child, nullptr, 0);
+    siginfo_t ended{};
+    ::waitid(P_PID, static_cast<id_t>(zombie), &ended, WEXITED | WNOWAIT);  // nobody asks for its status
     std::string mine = temporary_checkpoint_name(run_.checkpoint_path(1)).filename().string();
     const std::string living = mine;
     mine.resize(mine.rfind('-') + 1);
     const fs::path dead = touch(mine + std::to_string(child)), alive = touch(living),
+                   undead = touch(mine + std::to_string(zombie)),
                    elsewhere = touch(".step-00000001.h5.tmp-another-host-77"),
                    forgotten = touch(".step-00000002.h5.tmp-another-host-78"), stranger = touch("notes.txt"),
                    nameless = touch(".step-00000002.h5.tmp-");
     const fs::path complete = make(1);
     fs::last_write_time(forgotten, fs::file_time_type::clock::now() - std::chrono::hours(25));
-    EXPECT_EQ(run_.remove_stale_temporaries(), 2U);
-    EXPECT_FALSE(fs::exists(dead) || fs::exists(forgotten));
+    EXPECT_EQ(run_.remove_stale_temporaries(), 3U);
+    ::waitpid(zombie, nullptr, 0);
+    EXPECT_FALSE(fs::exists(dead) || fs::exists(undead) || fs::exists(forgotten));
     for (const fs::path& kept : {alive, elsewhere, stranger, nameless, complete}) EXPECT_TRUE(fs::exists(kept)) << kept;
 }
 

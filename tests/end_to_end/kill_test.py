@@ -23,6 +23,14 @@ def children_of(launcher):
         return [int(word) for word in file.read().split()]
 
 
+def is_alive(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def newest_step(run):
     steps = [int(re.search(r"step-(\d+)\.h5$", path)[1]) for path in glob.glob(f"{run}/checkpoints/step-*.h5")]
     return max(steps, default=0)
@@ -43,6 +51,7 @@ class Kill(Workshop):
         if draw.random() < 0.5:
             while job.poll() is None and not glob.glob(f"{run}/checkpoints/.step-*"):
                 pass
+        processes = []
         try:
             processes = children_of(job.pid) if ranks > 1 else [job.pid]
             for process in processes if draw.random() < 0.3 else processes and [draw.choice(processes)]:
@@ -50,6 +59,9 @@ class Kill(Workshop):
         except OSError:
             pass  # it has ended
         _, said = job.communicate(timeout=60)
+        end = time.time() + 10
+        while any(map(is_alive, processes)) and time.time() < end:  # mpirun may end before the last of its ranks
+            time.sleep(0.005)
         if job.returncode == 0:
             return None
         self.assertNotIn(b"[rank", said)  # it was killed, it did not fail

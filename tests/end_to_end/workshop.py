@@ -137,8 +137,9 @@ def metrics(run):
 
 
 def contents(folder):
-    """Every file below a folder: path -> bytes."""
-    return {str(path): path.read_bytes() for path in pathlib.Path(folder).rglob("*") if path.is_file()}
+    """Every file below a folder but its lock: path -> bytes."""
+    return {str(path): path.read_bytes() for path in pathlib.Path(folder).rglob("*")
+            if path.is_file() and path.name != ".lock"}
 
 
 def checkpoint(run, step):

@@ -74,6 +74,9 @@ void expect_memory_as_planned(Precision precision) {
     larger.residual_dropout = 0.1;
     larger.activation = Activation::swiglu;
     configs.push_back({"larger, dropout, SwiGLU", larger});
+    larger.ffn = 5;  // as of one of many slices
+    configs.push_back({"larger, dropout, SwiGLU, narrow", larger});
+    larger.ffn = 0;
     larger.preprocess = "none";
     larger.postprocess = "dan";
     configs.push_back({"larger, post-LN", larger});

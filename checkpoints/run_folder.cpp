@@ -11,6 +11,7 @@
 #include <chrono>
 #include <fstream>
 #include <string_view>
+#include <thread>
 
 #include "checkpoints/checkpoint.hpp"
 #include "data/file_seal.hpp"
@@ -139,9 +140,17 @@ std::size_t RunFolder::remove_stale_temporaries() const {
     return stale.size();
 }
 
-RunLock::RunLock(const RunFolder& run) : file_(run.root() / ".lock", O_RDWR | O_CREAT) {
+RunLock::RunLock(const RunFolder& run, std::chrono::seconds patience) : file_(run.root() / ".lock", O_RDWR | O_CREAT) {
     check_usage(file_.is_open(), "cannot make " + quoted(run.root() / ".lock") + ": " + system_reason());
-    if (!file_.try_lock()) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    bool held = file_.try_lock();
+    if (!held && patience.count() > 0)
+        fmt::print(stderr, "{} is in use; waiting up to {} s for it\n", quoted(run.root()), patience.count());
+    while (!held && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        held = file_.try_lock();
+    }
+    if (!held) {
         std::array<char, 300> holder{};
         const std::size_t length = file_.read(holder.data(), holder.size() - 1);
         throw UsageError(fmt::format("{} is in use by {}: wait for that run, end it, or give another --run",

@@ -1,6 +1,7 @@
 #pragma once
 // Where a run keeps its checkpoints: RUN/checkpoints/step-00001000.h5.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -54,8 +55,9 @@ private:
 /// While it lives, no other process may hold the run; it goes with its process, however that ends.
 class RunLock {
 public:
-    /// Throws UsageError naming the holder if there is one. On file systems without locks nothing is held.
-    explicit RunLock(const RunFolder& run);
+    /// Throws UsageError naming the holder if there is one and it does not let go within `patience`. On file systems
+    /// without locks nothing is held.
+    explicit RunLock(const RunFolder& run, std::chrono::seconds patience = std::chrono::seconds(0));
 
 private:
     FileDescriptor file_;

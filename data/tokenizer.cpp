@@ -5,29 +5,13 @@
 #include <utility>
 
 #include "data/bpe_bytes.hpp"
+#include "data/fingerprint.hpp"
 #include "data/pre_tokenizer.hpp"
 #include "parallel/error.hpp"
 
 namespace ulmpi {
 
 namespace {
-
-/// FNV-1a over numbers and strings, each string with its length.
-class Fingerprint {
-public:
-    void add(std::uint64_t number) {
-        for (int byte = 0; byte < 8; ++byte) mix(static_cast<unsigned char>(number >> 8 * byte));
-    }
-    void add(std::string_view text) {
-        add(text.size());
-        for (const char byte : text) mix(static_cast<unsigned char>(byte));
-    }
-    std::uint64_t value() const { return value_; }
-
-private:
-    void mix(unsigned char byte) { value_ = (value_ ^ byte) * 0x100000001B3u; }
-    std::uint64_t value_ = 0xCBF29CE484222325u;
-};
 
 std::uint64_t fingerprint_of(const Vocabulary& vocabulary) {
     Fingerprint fingerprint;

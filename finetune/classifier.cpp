@@ -7,73 +7,64 @@
 #include "finetune/classifier_task.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/inference.hpp"
+#include "pretrain/lineage.hpp"
 #include "pretrain/profile.hpp"
 
 namespace ulmpi {
-namespace {
 
-struct Options {
-    std::string init_from, tokenizer, train, valid, test, pooling = "concat", class_weights = "none",
-                                                          head_norm = "layernorm";
-    std::size_t max_length = 0;
-    ClassifierConfig head;
-    ClassifierOptions classifier;
-    ShapeOptions shape;
-    TrainingOptions training;
-    LayoutOptions layout;
-    RunOptions run;
-};
+ClassifierStageOptions::ClassifierStageOptions() {
+    training.lr = 3e-3;
+    training.lr_schedule = "stlr";
+    training.global_batch = 32;
+    training.adamw = {0.9, 0.99, 1e-8, 0.01};
+    layout.micro_batch = 16;
+}
 
-void declare(OptionTable& table, Options& o) {
-    o.training.lr = 3e-3;
-    o.training.lr_schedule = "stlr";
-    o.training.global_batch = 32;
-    o.training.adamw = {0.9, 0.99, 1e-8, 0.01};
-    o.layout.micro_batch = 16;
+void ClassifierStageOptions::declare(OptionTable& table) {
     table.example("--init-from runs/domain --train train.tsv --test test.tsv --run runs/classifier");
     table.example("--tokenizer tokenizer.json --train train.tsv --test test.tsv --run runs/scratch");
     table.group("Data: TSV (plain or gzip) with the header label<TAB>text, or labelled HDF5 sets");
-    table.add("init-from", o.init_from, "language model to start from; without it: from scratch", "RUN");
-    table.add("tokenizer", o.tokenizer, "from scratch: tokenizer.json", "FILE");
-    table.add("train", o.train, "labelled texts to train on", "FILE");
+    table.add("init-from", init_from, "language model to start from; without it: from scratch", "RUN");
+    table.add("tokenizer", tokenizer, "from scratch: tokenizer.json", "FILE");
+    table.add("train", train, "labelled texts to train on", "FILE");
     table.required("train");
-    table.add("valid", o.valid, "labelled texts to evaluate on", "FILE");
-    table.add("test", o.test, "labelled texts for the report at the end", "FILE");
-    table.add("max-length", o.max_length, "longer texts are cut; 0: the model's context", "tokens");
+    table.add("valid", valid, "labelled texts to evaluate on", "FILE");
+    table.add("test", test, "labelled texts for the report at the end", "FILE");
+    table.add("max-length", max_length, "longer texts are cut; 0: the model's context", "tokens");
     table.range("max-length", 0, 1 << 22);
     table.group("Classifier");
-    table.add("gradual-unfreezing", o.classifier.gradual_unfreezing,
+    table.add("gradual-unfreezing", classifier.gradual_unfreezing,
               "one group an epoch from the head down, then all (from scratch: off)");
-    table.add("discriminative-factor", o.classifier.discriminative_factor,
+    table.add("discriminative-factor", classifier.discriminative_factor,
               "each group learns this many times slower than the one above it (from scratch: 1)");
     table.range("discriminative-factor", 0.01, 1000);
-    table.add("epochs", o.classifier.epochs, "passes over the labelled texts, those of unfreezing included", "epochs");
+    table.add("epochs", classifier.epochs, "passes over the labelled texts, those of unfreezing included", "epochs");
     table.range("epochs", 1, 100000);
-    table.add("pooling", o.pooling, "of the hidden states of a text; concat: last, maximum and mean");
+    table.add("pooling", pooling, "of the hidden states of a text; concat: last, maximum and mean");
     table.choices("pooling", {"concat", "last", "max", "mean", "first"});
-    table.add("class-weights", o.class_weights, "balanced: each class weighs alike, however rare");
+    table.add("class-weights", class_weights, "balanced: each class weighs alike, however rare");
     table.choices("class-weights", {"none", "balanced"});
-    table.add("head-hidden-size", o.head.hidden, "width between the two linear layers of the head");
+    table.add("head-hidden-size", head.hidden, "width between the two linear layers of the head");
     table.range("head-hidden-size", 1, 1 << 16);
-    table.add("head-normalization", o.head_norm,
-              "inside the head; batchnorm: statistics of the micro-batch in training");
+    table.add("head-normalization", head_norm, "inside the head; batchnorm: statistics of the micro-batch in training");
     table.choices("head-normalization", {"layernorm", "batchnorm"});
-    table.add("head-dropout", o.head.dropout1, "before the head's first linear layer");
+    table.add("head-dropout", head.dropout1, "before the head's first linear layer");
     table.range("head-dropout", 0, 0.999);
-    table.add("head-dropout2", o.head.dropout2, "before its second");
+    table.add("head-dropout2", head.dropout2, "before its second");
     table.range("head-dropout2", 0, 0.999);
-    add_optimizer_options(table, o.training);
-    add_layout_options(table, o.layout);
-    add_run_options(table, o.run);
-    add_shape_options(table, o.shape);
+    add_optimizer_options(table, training);
+    add_layout_options(table, layout);
+    add_run_options(table, run);
+    add_shape_options(table, shape);
 }
 
-// Honest training from scratch: nothing is frozen, all groups learn alike, at a rate of its own.
-void take_defaults_of_scratch(OptionTable& table) {
+void ClassifierStageOptions::take_defaults_of_scratch(OptionTable& table) {
     table.set_default("gradual-unfreezing", false);
     table.set_default("discriminative-factor", 1.0);
     table.set_default("lr", 1e-3);
 }
+
+namespace {
 
 LabelledSet load(const std::string& path, const Tokenizer& tokenizer, std::size_t max_length,
                  const std::vector<std::string>& classes) {
@@ -109,12 +100,12 @@ StoredClassifier classifier_from(const StoredModel& stored) {
 }
 
 int train_classifier(std::span<const std::string> arguments, const Communicator& world) {
-    Options o;
+    ClassifierStageOptions o;
     OptionTable table("finetune classifier",
                       "Stage 3: trains a classifier of texts on top of a language model (ULMFiT: concat pooling, "
                       "slanted triangular and "
                       "discriminative rates, gradual unfreezing), or from scratch.");
-    declare(table, o);
+    o.declare(table);
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
@@ -137,7 +128,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     } else {
         together(world, [&] {
             check_usage(!o.tokenizer.empty(), "give --init-from RUN, or --tokenizer FILE to train from scratch");
-            take_defaults_of_scratch(table);
+            ClassifierStageOptions::take_defaults_of_scratch(table);
         });
     }
     const Tokenizer tokenizer =
@@ -199,15 +190,17 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     o.classifier.padding = tokenizer.end_of_text();
     if (o.class_weights == "balanced") o.classifier.class_weights = balanced_class_weights(train);
     ClassifierTask task(model, train, valid ? &*valid : nullptr, test ? &*test : nullptr, o.training, o.classifier);
-    const RunDescription description{"classifier",
-                                     {{"kind", "classifier"},
-                                      {"command", "finetune classifier"},
-                                      {"model", to_json(config)},
-                                      {"classifier", head_json(o.head, train.classes, max_length)},
-                                      {"options", table.json()},
-                                      {"tokenizer_fingerprint", tokenizer.fingerprint()}},
-                                     tokenizer.to_json(),
-                                     table.ini()};
+    const RunDescription description{
+        "classifier",
+        {{"kind", "classifier"},
+         {"command", "finetune classifier"},
+         {"lineage", run_lineage("finetune classifier", table.json(), source ? &*source : nullptr, resumed, world)},
+         {"model", to_json(config)},
+         {"classifier", head_json(o.head, train.classes, max_length)},
+         {"options", table.json()},
+         {"tokenizer_fingerprint", tokenizer.fingerprint()}},
+        tokenizer.to_json(),
+        table.ini()};
     const int status = run_training(model, task, o.training, o.run, description, progress, signals, lock);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());
     return status;

@@ -5,10 +5,30 @@
 #include <string>
 #include <vector>
 
+#include "finetune/classifier_task.hpp"
 #include "model/layers/classifier_head.hpp"
 #include "pretrain/inference.hpp"
 
 namespace ulmpi {
+
+/// What `ulmpi finetune classifier` can be told. In the constructor: the defaults.
+struct ClassifierStageOptions {
+    ClassifierStageOptions();
+    void declare(OptionTable& table);
+    /// After parse, without --init-from: the defaults of honest training from scratch, in which nothing is frozen, all
+    /// groups learn alike, at a rate of its own.
+    static void take_defaults_of_scratch(OptionTable& table);
+
+    std::string init_from, tokenizer, train, valid, test, pooling = "concat", class_weights = "none",
+                                                          head_norm = "layernorm";
+    std::size_t max_length = 0;
+    ClassifierConfig head;
+    ClassifierOptions classifier;
+    ShapeOptions shape;
+    TrainingOptions training;
+    LayoutOptions layout;
+    RunOptions run;
+};
 
 int train_classifier(std::span<const std::string> arguments, const Communicator& world);
 

@@ -8,7 +8,7 @@ namespace ulmpi {
 namespace {
 
 int finetune_lm_command(std::span<const std::string> arguments, const Communicator& world) {
-    return train_language_model({"finetune lm", "finetune lm", true}, arguments, world);
+    return train_language_model(domain_training(), arguments, world);
 }
 
 }  // namespace

@@ -1,14 +1,24 @@
 #include "parallel/option_names.hpp"
 
+#include <algorithm>
+
 namespace ulmpi {
 
 const std::vector<std::string>& all_commands() {
     static const std::vector<std::string> names{
-        "data tokenizer", "data shards",     "data encode",         "data verify", "data show",
-        "pretrain",       "finetune lm",     "finetune classifier", "predict",     "evaluate",
-        "generate",       "checkpoint show", "checkpoint verify",   "bench step",  "bench gemm",
+        "data tokenizer",  "data shards",         "data encode", "data verify", "data show", "data ledger", "pretrain",
+        "finetune lm",     "finetune classifier", "submit",      "status",      "predict",   "evaluate",    "generate",
+        "checkpoint show", "checkpoint verify",   "bench step",  "bench gemm",
     };
     return names;
+}
+
+std::vector<std::string> all_sections() {
+    std::vector<std::string> sections = all_commands();
+    for (std::string& section : sections) std::replace(section.begin(), section.end(), ' ', '.');
+    for (const char* stage : {"pretrain", "finetune.lm", "finetune.classifier"})
+        sections.push_back(std::string("submit.") + stage);
+    return sections;
 }
 
 const std::vector<std::string>& all_options() {
@@ -102,6 +112,21 @@ const std::vector<std::string>& all_options() {
         "top-k",
         // evaluation
         "stride",
+        // jobs
+        "jobs",
+        "dry-run",
+        "set-aside",
+        "template",
+        "program",
+        "launcher",
+        "nodes",
+        "ranks-per-node",
+        "cpus-per-rank",
+        "time",
+        "grace",
+        "partition",
+        "account",
+        "sbatch",
         // checkpoints and bench
         "tensors",
         "steps",
@@ -112,7 +137,7 @@ const std::vector<std::string>& all_options() {
 }
 
 const std::vector<std::string>& other_variables() {
-    static const std::vector<std::string> names{"ULMPI_GOLDEN_DIR", "ULMPI_TEST_DATA"};
+    static const std::vector<std::string> names{"ULMPI_GOLDEN_DIR", "ULMPI_TEST_DATA", blas_chosen_variable};
     return names;
 }
 

@@ -56,9 +56,51 @@ std::string read_whole(const std::string& path) {
     return text;
 }
 
+std::vector<po::option> options_in(const std::string& text, const std::string& path) {
+    try {
+        std::istringstream stream(text);
+        return po::parse_config_file(stream, po::options_description(), /*allow_unregistered=*/true).options;
+    } catch (const po::invalid_config_file_syntax& error) {
+        throw UsageError(fmt::format("{}:{}: \"{}\" is neither [section] nor name = value", path,
+                                     line_that_holds(text, error.tokens()), error.tokens()));
+    } catch (const po::error& error) {
+        throw UsageError(fmt::format("{}: {}", path, error.what()));
+    }
+}
+
+std::string section_of(const std::string& key) {
+    const std::size_t dot = key.rfind('.');
+    return dot == std::string::npos ? "" : key.substr(0, dot);
+}
+
 }  // namespace
 
-OptionTable::FoundByName OptionTable::read_command_line(std::span<const std::string> arguments) const {
+std::vector<std::string> sections_of_file(const std::string& path) {
+    std::vector<std::string> sections;
+    for (const po::option& option : options_in(read_whole(path), path))
+        if (const std::string section = section_of(option.string_key); !section.empty() && !contains(sections, section))
+            sections.push_back(section);
+    return sections;
+}
+
+// --dry-run, with nothing behind it that is meant as its value, is --dry-run on. Where words without a name are taken,
+// any other word than on or off is one of those.
+std::vector<std::string> OptionTable::with_bare_switches(std::span<const std::string> arguments) const {
+    std::vector<std::string> words;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        words.push_back(arguments[i]);
+        const Option* option = arguments[i].starts_with("--") ? find_option(arguments[i].substr(2)) : nullptr;
+        if (option == nullptr || !option->on_off) continue;
+        bool value = false;
+        if (i + 1 == arguments.size() || arguments[i + 1].starts_with("--") ||
+            (!positional_.empty() && !read_value(arguments[i + 1], value).empty()))
+            words.emplace_back("on");
+    }
+    return words;
+}
+
+OptionTable::FoundByName OptionTable::read_command_line(std::span<const std::string> given) const {
+    const std::vector<std::string> arguments = with_bare_switches(given);
     po::options_description description;
     const auto describe = [&](const std::string& name, bool several) {
         if (several)
@@ -72,7 +114,7 @@ OptionTable::FoundByName OptionTable::read_command_line(std::span<const std::str
     std::vector<po::option> options;
     try {
         using namespace po::command_line_style;
-        options = po::command_line_parser({arguments.begin(), arguments.end()})
+        options = po::command_line_parser(arguments)
                       .options(description)
                       .style(allow_long | long_allow_adjacent | long_allow_next)
                       .allow_unregistered()
@@ -155,22 +197,12 @@ OptionTable::FoundByName OptionTable::read_environment() const {
 
 OptionTable::FoundByName OptionTable::read_file(const std::string& path) const {
     const std::string text = read_whole(path);
-    std::vector<po::option> options;
-    try {
-        std::istringstream stream(text);
-        options = po::parse_config_file(stream, po::options_description(), /*allow_unregistered=*/true).options;
-    } catch (const po::invalid_config_file_syntax& error) {
-        throw UsageError(fmt::format("{}:{}: \"{}\" is neither [section] nor name = value", path,
-                                     line_that_holds(text, error.tokens()), error.tokens()));
-    } catch (const po::error& error) {
-        throw UsageError(fmt::format("{}: {}", path, error.what()));
-    }
+    const std::vector<po::option> options = options_in(text, path);
     const std::vector<std::size_t> lines = assignment_lines(text);
     check(lines.size() == options.size(),
           fmt::format("{}: {} lines for {} options", path, lines.size(), options.size()));
 
-    std::vector<std::string> sections = all_commands();
-    for (std::string& section : sections) std::replace(section.begin(), section.end(), ' ', '.');
+    std::vector<std::string> sections = all_sections();
     std::string mine = command_;
     std::replace(mine.begin(), mine.end(), ' ', '.');
     if (!contains(sections, mine)) sections.push_back(mine);
@@ -179,9 +211,7 @@ OptionTable::FoundByName OptionTable::read_file(const std::string& path) const {
     for (std::size_t i = 0; i < options.size(); ++i) {
         const std::string place = fmt::format("{}:{}", path, lines[i]);
         const std::string key = options[i].string_key;
-        const std::size_t dot = key.rfind('.');
-        const std::string section = dot == std::string::npos ? "" : key.substr(0, dot);
-        const std::string name = dot == std::string::npos ? key : key.substr(dot + 1);
+        const std::string section = section_of(key), name = key.substr(section.empty() ? 0 : section.size() + 1);
         check_usage(section.empty() || contains(sections, section),
                     fmt::format("unknown section [{}] ({}){}", section, place, suggestion(section, sections)));
         const Option* option = name == "config" ? nullptr : find_option(name);

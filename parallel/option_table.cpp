@@ -128,12 +128,24 @@ void OptionTable::set_default(const std::string& name, const nlohmann::json& val
     assign(option.name, {words, Origin::checkpoint, "stored in the checkpoint"});
 }
 
-std::string OptionTable::ini() const {
-    std::string text = fmt::format("# ulmpi {} {}: the resolved configuration; ulmpi {} --config THIS runs it again.\n",
-                                   ULMPI_VERSION, command_, command_);
+std::string OptionTable::ini_head(const std::string& what) const {
     std::string section = command_;
     std::replace(section.begin(), section.end(), ' ', '.');
-    text += fmt::format("[{}]\n", section);
+    return fmt::format("# ulmpi {} {}: {}; ulmpi {} --config THIS runs it.\n[{}]\n", ULMPI_VERSION, command_, what,
+                       command_, section);
+}
+
+std::string OptionTable::given_ini() const {
+    std::string text = ini_head("what was asked for");
+    for (const Option& option : options_)
+        if (option.name != "config" && given(option.name))
+            for (const std::string& word : option.write())
+                text += fmt::format("{} ={}{}\n", option.name, word.empty() ? "" : " ", quote_for_file(word));
+    return text;
+}
+
+std::string OptionTable::ini() const {
+    std::string text = ini_head("the resolved configuration");
     std::string group = group_;
     for (const Option& option : options_) {
         if (option.name == "config") continue;

@@ -16,11 +16,14 @@ namespace ulmpi {
 /// Where a value came from; a later one wins over an earlier one.
 enum class Origin { built_in, checkpoint, file, environment, command_line };
 
+/// The sections of an INI file that hold something, with dots as they stand there. Throws UsageError.
+std::vector<std::string> sections_of_file(const std::string& path);
+
 /// Declares options bound to the caller's variables, reads them from every source, explains and records them.
 ///
-/// Every option can stand on the command line (--train-steps 100, --train-steps=100), in the environment
-/// (ULMPI_TRAIN_STEPS) or in the file of --config (INI: train-steps = 100 in the section of the command, dots for
-/// spaces, [finetune.lm], or before the first section, for all commands). Anything unknown or malformed is a
+/// Every option can stand on the command line (--train-steps 100, --train-steps=100; a switch alone is on), in the
+/// environment (ULMPI_TRAIN_STEPS) or in the file of --config (INI: train-steps = 100 in the section of the command,
+/// dots for spaces, [finetune.lm], or before the first section, for all commands). Anything unknown or malformed is a
 /// UsageError that names the option, the nearest known one and where it stood.
 class OptionTable {
 public:
@@ -47,6 +50,7 @@ public:
                  .group = group_,
                  .placeholder = placeholder(typename Type::Word{}),
                  .several = Type::several,
+                 .on_off = std::is_same_v<typename Type::Word, bool>,
                  .read = [&value](const std::vector<std::string>& words) { return Type::read(words, value); },
                  .write = [&value] { return Type::write(value); },
                  .json = [&value] { return Type::json(value); }});
@@ -62,6 +66,8 @@ public:
     /// Returns false if help was asked for; it has been printed. Throws UsageError.
     bool parse(std::span<const std::string> arguments);
 
+    /// The file of --config; empty: none.
+    const std::string& config() const { return config_; }
     Origin origin(const std::string& name) const { return find(name).origin; }
     /// Whether the user gave it: in the command line, the environment or the file.
     bool given(const std::string& name) const { return origin(name) >= Origin::file; }
@@ -74,6 +80,8 @@ public:
 
     /// The resolved configuration as a file that runs the same job again by --config.
     std::string ini() const;
+    /// Of it, what the user gave: a file that asks for the same where something else (a checkpoint) brings the rest.
+    std::string given_ini() const;
     /// The resolved values under the options' names; null where nothing is set.
     nlohmann::json json() const;
     /// What --help prints.
@@ -82,7 +90,7 @@ public:
 private:
     struct Option {
         std::string name, help, unit, group, placeholder;
-        bool several = false;
+        bool several = false, on_off = false;
         std::function<std::string(const std::vector<std::string>&)> read;
         std::function<std::vector<std::string>()> write;
         std::function<nlohmann::json()> json;
@@ -107,6 +115,8 @@ private:
     std::vector<std::string> names() const;
     void assign(const std::string& name, const Found& found);
     std::string bounds(const Option& option) const;
+    std::string ini_head(const std::string& what) const;
+    std::vector<std::string> with_bare_switches(std::span<const std::string> arguments) const;
 
     FoundByName read_command_line(std::span<const std::string> arguments) const;
     FoundByName read_environment() const;

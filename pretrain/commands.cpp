@@ -7,7 +7,7 @@
 namespace ulmpi {
 
 int pretrain_command(std::span<const std::string> arguments, const Communicator& world) {
-    return train_language_model({"pretrain", "pretrain", false}, arguments, world);
+    return train_language_model(pretraining(), arguments, world);
 }
 
 int bench_command(std::span<const std::string> arguments, const Communicator& world) {

@@ -6,6 +6,7 @@
 
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
+#include "pretrain/lineage.hpp"
 #include "pretrain/profile.hpp"
 
 namespace ulmpi {
@@ -97,44 +98,38 @@ std::optional<std::vector<Record>> LanguageModelTask::evaluate(bool last, const 
     return std::vector<Record>{score_record("valid", *score)};
 }
 
-namespace {
+LanguageModelOptions::LanguageModelOptions(const LanguageModelStage& stage) {
+    if (!stage.continues) return;
+    training.lr_schedule = "stlr";
+    factor = 1.3;
+}
 
-struct Options {
-    std::string data, valid, init_from;
-    double factor = 1;
-    ShapeOptions shape;
-    TrainingOptions training;
-    LayoutOptions layout;
-    RunOptions run;
-};
-
-void declare(OptionTable& table, Options& o, const LanguageModelStage& stage) {
-    if (stage.continues) {
-        o.training.lr_schedule = "stlr";
-        o.factor = 1.3;
+void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage& stage) {
+    if (stage.continues)
         table.example("--init-from runs/wiki --data shards/domain --epochs 3 --run runs/domain");
-    } else {
+    else
         table.example("--data shards/wiki --train-tokens 100000000 --lr 1e-3 --run runs/wiki");
-    }
     table.group("Data");
-    table.add("data", o.data, "shards to train on (made by ulmpi data shards)", "DIR");
+    table.add("data", data, "shards to train on (made by ulmpi data shards)", "DIR");
     table.required("data");
-    table.add("valid", o.valid, "shards to evaluate on", "DIR");
+    table.add("valid", valid, "shards to evaluate on", "DIR");
     if (stage.continues) {
-        table.add("init-from", o.init_from, "run or checkpoint that gives shape, weights and tokenizer", "RUN");
+        table.add("init-from", init_from, "run or checkpoint that gives shape, weights and tokenizer", "RUN");
         table.required("init-from");
-        table.add("discriminative-factor", o.factor, "each block learns this many times slower than the one above it");
+        table.add("discriminative-factor", factor, "each block learns this many times slower than the one above it");
         table.range("discriminative-factor", 0.01, 1000);
         table.group("Model (its shape comes from --init-from)");
-        add_dropout_options(table, o.shape);
+        add_dropout_options(table, shape);
     } else {
-        add_shape_options(table, o.shape);
+        add_shape_options(table, shape);
     }
-    add_duration_options(table, o.training);
-    add_optimizer_options(table, o.training);
-    add_layout_options(table, o.layout);
-    add_run_options(table, o.run);
+    add_duration_options(table, training);
+    add_optimizer_options(table, training);
+    add_layout_options(table, layout);
+    add_run_options(table, run);
 }
+
+namespace {
 
 void check_same_tokenizer(const TokenDataset& dataset, const std::string& path, std::uint64_t fingerprint) {
     check_usage(dataset.fingerprint() == fingerprint,
@@ -147,11 +142,11 @@ void check_same_tokenizer(const TokenDataset& dataset, const std::string& path, 
 
 int train_language_model(const LanguageModelStage& stage, std::span<const std::string> arguments,
                          const Communicator& world) {
-    Options o;
+    LanguageModelOptions o(stage);
     OptionTable table(stage.command, stage.continues ? "Stage 2: continues a language model on the text of a domain, "
                                                        "with slanted triangular and discriminative rates."
                                                      : "Stage 1: trains a language model on shards of tokens.");
-    declare(table, o, stage);
+    o.declare(table, stage);
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
@@ -215,9 +210,10 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     }
     LanguageModelTask task(model, train, valid ? &*valid : nullptr, o.training, micro_batch, o.factor);
     const RunDescription description{
-        stage.title,
+        stage.command,
         {{"kind", "language-model"},
          {"command", stage.command},
+         {"lineage", run_lineage(stage.command, table.json(), source ? &*source : nullptr, resumed, world)},
          {"model", to_json(config)},
          {"options", table.json()},
          {"tokenizer_fingerprint", fingerprint},

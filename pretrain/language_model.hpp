@@ -54,8 +54,23 @@ private:
 
 /// `ulmpi pretrain …` and `ulmpi finetune lm …`, which differ in where the model comes from and in the defaults.
 struct LanguageModelStage {
-    std::string command, title;
+    std::string command;
     bool continues;  ///< from --init-from
+};
+inline LanguageModelStage pretraining() { return {"pretrain", false}; }
+inline LanguageModelStage domain_training() { return {"finetune lm", true}; }
+
+/// What they can be told. In the constructor: the defaults.
+struct LanguageModelOptions {
+    explicit LanguageModelOptions(const LanguageModelStage& stage);
+    void declare(OptionTable& table, const LanguageModelStage& stage);
+
+    std::string data, valid, init_from;
+    double factor = 1;
+    ShapeOptions shape;
+    TrainingOptions training;
+    LayoutOptions layout;
+    RunOptions run;
 };
 int train_language_model(const LanguageModelStage& stage, std::span<const std::string> arguments,
                          const Communicator& world);

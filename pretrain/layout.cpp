@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 #include "model/kernels/blas_choice.hpp"
@@ -57,6 +58,13 @@ void say_if_products_are_slow(const Communicator& world) {
     if (const std::string note = slow_blas_note(); !note.empty()) fmt::print(stderr, "note: {}\n", note);
 }
 
+// --cpus-per-task of the job that this is; 0: none.
+static std::int32_t slurm_cpus_per_task() {
+    const char* text = std::getenv("SLURM_CPUS_PER_TASK");
+    std::int32_t cpus = 0;
+    return text != nullptr && read_value(text, cpus).empty() ? std::max(cpus, 0) : 0;
+}
+
 int threads_per_rank(int asked, const Communicator& world) {
     cpu_set_t mask;
     check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");
@@ -69,6 +77,9 @@ int threads_per_rank(int asked, const Communicator& world) {
     double share = 0;
     for (std::size_t core = 0; core < users.size(); ++core)
         if (CPU_ISSET(core, &mask)) share += 1.0 / users[core];
+    // A Slurm job may see more cores than are its own.
+    const std::int32_t of_task = broadcast_value(slurm_cpus_per_task(), world, 0);
+    if (of_task > 0) share = std::min(share, static_cast<double>(of_task));
     const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(share + 1e-9));
 
     std::int32_t threads_of_node = threads;
@@ -87,7 +98,7 @@ int threads_per_rank(int asked, const Communicator& world) {
         fmt::print(stderr,
                    "note: {} threads run on the {} cores of this node; fewer ranks or --threads-per-rank 1 go faster\n",
                    threads_of_node, cores);
-    else if (asked == 0 && cores < online)
+    else if (asked == 0 && of_task == 0 && cores < online)
         fmt::print(stderr,
                    "note: the ranks of this node are bound to {} of its {} cores; mpirun --bind-to none lets them use "
                    "all\n",

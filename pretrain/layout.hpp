@@ -40,7 +40,8 @@ std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int thread
 /// Says on standard error (rank 0) when matrix products run on slower kernels than this CPU has.
 void say_if_products_are_slow(const Communicator& world);
 
-/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them. Says on
+/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them, and no more
+/// than a Slurm job's --cpus-per-task. Says on
 /// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
 /// Collective.
 int threads_per_rank(int asked, const Communicator& world);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <future>
+#include <string_view>
 
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
@@ -155,6 +156,7 @@ private:
         Record record;
         record["kind"] = "train";
         record["step"] = progress_.step;
+        record["steps"] = task_.steps();
         record["loss"] = number(result.loss);
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
@@ -296,9 +298,12 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
 }
 
 std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world) {
+    // Of a job that came back from a node that is lost, the lock may outlive the process by a lease of the file system.
+    const char* restarts = std::getenv("SLURM_RESTART_COUNT");
+    const std::chrono::seconds patience(restarts != nullptr && std::string_view(restarts) != "0" ? 180 : 0);
     std::optional<RunLock> lock;
     together(world, [&] {
-        if (world.rank() == 0 && std::filesystem::is_directory(run.run)) lock.emplace(RunFolder(run.run));
+        if (world.rank() == 0 && std::filesystem::is_directory(run.run)) lock.emplace(RunFolder(run.run), patience);
     });
     return lock;
 }

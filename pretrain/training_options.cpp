@@ -11,6 +11,29 @@
 #include "pretrain/wall_clock.hpp"
 
 namespace ulmpi {
+namespace {
+
+// The options that say the shape of a model, and what its description calls them.
+const std::vector<std::pair<const char*, const char*>>& shape_fields() {
+    static const std::vector<std::pair<const char*, const char*>> fields{{"num-layers", "layers"},
+                                                                         {"hidden-size", "hidden"},
+                                                                         {"num-attention-heads", "heads"},
+                                                                         {"ffn-hidden-size", "ffn"},
+                                                                         {"seq-length", "context"},
+                                                                         {"layer-preprocess", "preprocess"},
+                                                                         {"layer-postprocess", "postprocess"},
+                                                                         {"normalization", "normalization"},
+                                                                         {"activation", "activation"},
+                                                                         {"position-embedding", "position"},
+                                                                         {"tie-embeddings", "tied"},
+                                                                         {"linear-bias", "linear_bias"},
+                                                                         {"norm-eps", "norm_eps"},
+                                                                         {"zero-residual-init", "zero_residual_init"},
+                                                                         {"mask-documents", "mask_documents"}};
+    return fields;
+}
+
+}  // namespace
 
 void add_duration_options(OptionTable& table, TrainingOptions& o) {
     table.group("Training");
@@ -146,23 +169,8 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
 }
 
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
-    static const std::vector<std::pair<const char*, const char*>> options{{"num-layers", "layers"},
-                                                                          {"hidden-size", "hidden"},
-                                                                          {"num-attention-heads", "heads"},
-                                                                          {"ffn-hidden-size", "ffn"},
-                                                                          {"seq-length", "context"},
-                                                                          {"layer-preprocess", "preprocess"},
-                                                                          {"layer-postprocess", "postprocess"},
-                                                                          {"normalization", "normalization"},
-                                                                          {"activation", "activation"},
-                                                                          {"position-embedding", "position"},
-                                                                          {"tie-embeddings", "tied"},
-                                                                          {"linear-bias", "linear_bias"},
-                                                                          {"norm-eps", "norm_eps"},
-                                                                          {"zero-residual-init", "zero_residual_init"},
-                                                                          {"mask-documents", "mask_documents"}};
     const nlohmann::json shape = to_json(model), given = table.json();
-    for (const auto& [name, field] : options) {
+    for (const auto& [name, field] : shape_fields()) {
         if (!given.contains(name)) continue;
         const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
         if (table.given(name) && given[name] != shape[field] && !derived)
@@ -170,6 +178,12 @@ void take_shape(OptionTable& table, const ModelConfig& model, const std::string&
                                            source, shape[field].dump()));
         table.set_default(name, shape[field]);
     }
+}
+
+std::vector<std::string> shape_options() {
+    std::vector<std::string> names;
+    for (const auto& [name, field] : shape_fields()) names.emplace_back(name);
+    return names;
 }
 
 SaveInterval save_interval_from(const std::string& text) {

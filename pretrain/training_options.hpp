@@ -67,6 +67,9 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
 /// option that was given and says something else. `source` is where the model lies.
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source);
 
+/// The options that a model from a checkpoint decides.
+std::vector<std::string> shape_options();
+
 /// An interval of steps or of time.
 struct SaveInterval {
     std::uint64_t steps = 0;

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "model/kernels/gemm.hpp"
+#include "parallel/option_names.hpp"
 
 namespace ulmpi {
 
@@ -33,9 +34,10 @@ bool leaves_avx512_unused() {
 
 void choose_blas_kernels(char** argv) {
     if (std::getenv(variable) != nullptr || !leaves_avx512_unused()) return;
-    if (setenv(variable, "SKYLAKEX", 1) != 0) return;
+    if (setenv(variable, "SKYLAKEX", 1) != 0 || setenv(blas_chosen_variable, "1", 1) != 0) return;
     execv("/proc/self/exe", argv);
     unsetenv(variable);  // only a failed execv returns
+    unsetenv(blas_chosen_variable);
 }
 
 std::string slow_blas_note() {

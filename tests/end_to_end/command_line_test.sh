@@ -56,9 +56,12 @@ data shards
 data encode
 data verify
 data show
+data ledger
 pretrain
 finetune lm
 finetune classifier
+submit
+status
 predict
 evaluate
 generate

@@ -1,5 +1,10 @@
-"""scripts/job.sbatch on a real Slurm that scripts/slurm_cluster.sh starts: jobs that are stopped come back and finish with
-the bits of a run that was never stopped. Skipped where there is no Slurm or no root."""
+"""scripts/job.sbatch and ulmpi submit on a real Slurm that scripts/slurm_cluster.sh starts: jobs that are stopped come back
+and finish with the bits of a run that was never stopped. Skipped where there is no Slurm or no root.
+
+DAY=slurm in the environment: the user's day with Slurm's own limits of a minute a job (a quarter of an hour), instead of
+slices of some seconds that --walltime makes."""
+import glob
+import json
 import os
 import pathlib
 import shutil
@@ -7,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from workshop import SHAPE, Workshop, checkpoint, main, metrics, tensors
+from workshop import SHAPE, Workshop, checkpoint, main, metrics, tensors, write_corpus
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 500 --threads-per-rank 1 --lr 3e-3"
@@ -21,6 +26,8 @@ class Slurm(Workshop):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        write_corpus("domain.txt", 200, seed=5)
+        cls.ok("data shards --tokenizer tokenizer.json --input domain.txt --output domain")
         cls.cluster = f"{cls.folder}/cluster"
         cls.environment["PATH"] = PATH
         os.chmod(cls.folder, 0o755)
@@ -40,7 +47,7 @@ class Slurm(Workshop):
             raise AssertionError(f"{command}: {done.stdout.decode()}")
         return done.stdout.decode()
 
-    def submit(self, run, steps, *options):
+    def sbatch(self, run, steps, *options):
         words = f"pretrain --data shards --train-steps {steps} --run {run} {COMMON}".split() + SHAPE
         return self.call(["sbatch", "--parsable", f"--output={run}.log", *options, str(SCRIPTS / "job.sbatch"),
                           *words]).strip()
@@ -50,22 +57,20 @@ class Slurm(Workshop):
         return told["JobState"], int(told["Restarts"])
 
     def wait_for(self, job, run, wanted, seconds=120):
-        """Until wanted(state, restarts); a job that waits for its turn again is let go at once."""
+        """Until wanted(state, restarts). A requeue may pass through a bad state."""
         end, bad_for = time.time() + seconds, 0
         while time.time() < end:
             state, restarts = self.state(job)
             if wanted(state, restarts):
                 return
-            if state == "PENDING" and restarts > 0:
-                subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=self.environment,
-                               stderr=subprocess.DEVNULL)
             bad_for = bad_for + 1 if state in ("FAILED", "CANCELLED", "NODE_FAIL") else 0
-            self.assertLess(bad_for, 15, f"{state}\n{self.log(run)}")  # a requeue may pass through such a state
+            self.assertLess(bad_for, 15, f"{state}\n{self.log(run)}")
             time.sleep(0.2)
         self.fail(f"job {job} is {self.state(job)}\n{self.log(run)}")
 
     def log(self, run):
-        return pathlib.Path(f"{run}.log").read_text() if os.path.exists(f"{run}.log") else "(no log)"
+        logs = glob.glob(f"{run}.log") + glob.glob(f"*.jobs/*-{run}.log")
+        return pathlib.Path(logs[0]).read_text() if logs else "(no log)"
 
     def assert_same_run(self, whole, parts, steps):
         a, b = tensors(checkpoint(whole, steps)), tensors(checkpoint(parts, steps))
@@ -74,11 +79,97 @@ class Slurm(Workshop):
             self.assertEqual(tensor.tobytes(), b[name].tobytes(), name)
         self.assertEqual(metrics(whole), metrics(parts))
 
+    def chain(self, name, slice_of_stage="", submit="", steps=(9000, 9000, 120)):
+        """A file of three stages whose runs lie below `name`. The classifier trains for epochs, not steps."""
+        pathlib.Path(f"{name}.ini").write_text(f"""
+global-batch-size = 8
+micro-batch-size = 2
+log-interval = 500
+threads-per-rank = 1
+dropout = 0.2
+{slice_of_stage}
+
+[submit]
+ranks-per-node = 2
+cpus-per-rank = 1
+{submit}
+
+[submit.finetune.classifier]
+ranks-per-node = 1
+
+[pretrain]
+data = shards
+valid = shards
+train-steps = {steps[0]}
+lr = 3e-3
+num-layers = 2
+hidden-size = 32
+num-attention-heads = 4
+seq-length = 32
+run = {name}/corpus
+
+[finetune.lm]
+init-from = {name}/corpus
+data = domain
+train-steps = {steps[1]}
+lr = 1e-3
+run = {name}/domain
+
+[finetune.classifier]
+init-from = {name}/domain
+train = train.tsv
+test = test.tsv
+epochs = {steps[2]}
+run = {name}/classifier
+""")
+        return f"submit --config {name}.ini"
+
+    def status(self, name):
+        return [json.loads(line) for line in self.ok(f"status {name}.jobs").splitlines()]
+
+    def wait_for_chain(self, name, seconds):
+        end = time.time() + seconds
+        while time.time() < end:
+            stages = self.status(name)
+            for stage in stages:
+                # A job on its way back into the queue may look failed for a moment.
+                if "stopped" in stage["state"] and time.sleep(3) is None:
+                    again = {s["stage"]: s["state"] for s in self.status(name)}[stage["stage"]]
+                    self.assertNotIn("stopped", again, self.log(stage.get("job", "")))
+            if all(stage["state"] == "complete" for stage in stages):
+                return stages
+            time.sleep(0.5)
+        self.fail(f"{self.status(name)}\n" + "\n".join(map(self.log, (s.get("job", "") for s in self.status(name)))))
+
+    def run_directly(self, chain, name):
+        """The same stages without Slurm, never stopped, in folders below `name`."""
+        text = pathlib.Path(f"{chain}.ini").read_text().replace(f"{chain}/", f"{name}/")
+        pathlib.Path(f"{name}.ini").write_text("\n".join(l for l in text.splitlines() if "walltime" not in l))
+        self.ok(f"pretrain --config {name}.ini", layout="dp2", timeout=900)
+        self.ok(f"finetune lm --config {name}.ini", layout="dp2", timeout=900)
+        self.ok(f"finetune classifier --config {name}.ini", timeout=900)
+
+    def lengths(self, seconds):
+        """Steps, steps and epochs that the stages would take so long for, on this machine at this hour."""
+        self.chain("pace", steps=(1000, 1000, 200))
+        self.run_directly("pace", "pace")
+        lengths = []
+        for stage in ("corpus", "domain", "classifier"):
+            last = [record for record in map(json.loads, open(f"pace/{stage}/metrics.jsonl")) if record["kind"] == "train"][-1]
+            lengths.append(int(seconds * last["tokens_per_s"] * last["step"] / last["tokens"]))
+        lengths[2] = lengths[2] // 5 + 1  # of 40 texts in batches of 8
+        return lengths
+
+    def assert_same_chain(self, whole, parts):
+        for stage in ("corpus", "domain", "classifier"):
+            last = max(glob.glob(f"{whole}/{stage}/checkpoints/step-*.h5"))
+            self.assert_same_run(f"{whole}/{stage}", f"{parts}/{stage}", int(last[-11:-3]))
+
     def test_a_job_that_is_told_to_go_comes_back(self):
         steps = 15000
-        whole = self.submit("whole", steps)
+        whole = self.sbatch("whole", steps)
         self.wait_for(whole, "whole", lambda state, _: state == "COMPLETED")
-        job = self.submit("parts", steps)
+        job = self.sbatch("parts", steps)
         for stops in range(2):
             self.wait_for(job, "parts", lambda state, restarts: state == "RUNNING" and restarts == stops
                           and self.log("parts").count("pretrain: 15000 steps") == stops + 1)
@@ -92,11 +183,99 @@ class Slurm(Workshop):
 
     def test_a_job_whose_time_ends_comes_back(self):
         steps = 400000  # more than a minute
-        job = self.submit("long", steps, "--time=1", "--signal=B:USR1@0")
+        job = self.sbatch("long", steps, "--time=1", "--signal=B:USR1@0")
         self.wait_for(job, "long", lambda _, restarts: restarts == 1)
         self.call(["scancel", job])
         self.assertIn("stopped by the end of the job's time", self.log("long"))
         self.ok("checkpoint verify long")
+
+    def test_a_requeue_in_the_middle_of_saves_and_a_node_that_goes_down(self):
+        steps = 1500
+        self.ok(f"pretrain --data shards --train-steps {steps} --run quiet {COMMON}", SHAPE, layout="dp2")
+        words = f"pretrain --data shards --train-steps {steps} --run hurt --save-interval 2 {COMMON}".split() + SHAPE
+        job = self.call(["sbatch", "--parsable", "--output=hurt.log", str(SCRIPTS / "job.sbatch"), *words]).strip()
+
+        def at_work(restarts):
+            self.wait_for(job, "hurt", lambda state, r: state == "RUNNING" and r == restarts
+                          and self.log("hurt").count("pretrain: 1500 steps") == restarts + 1)
+            end = time.time() + 20
+            while not glob.glob("hurt/checkpoints/.step-*") and time.time() < end:
+                pass
+
+        at_work(0)
+        self.call(["scontrol", "requeue", job])
+        at_work(1)
+        node = self.call(["squeue", "--noheader", "--format=%N", f"--jobs={job}"]).strip()
+        self.call(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"])
+        try:
+            self.wait_for(job, "hurt", lambda state, restarts: restarts == 2 and state == "COMPLETED")
+        finally:  # it may have come back by itself
+            subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], env=self.environment,
+                           stderr=subprocess.DEVNULL)
+        self.assert_same_run("quiet", "hurt", steps)
+        self.assertEqual(glob.glob("hurt/checkpoints/.step-*"), [])
+        self.assertIn('"matches":true', self.ok("data ledger hurt").decode())
+
+    def test_a_users_day(self):
+        """Three stages are submitted once; each has to come back at least twice; nobody looks after them."""
+        by_slurm = os.environ.get("DAY") == "slurm"
+        command = (self.chain("day", submit="time = 1m\ngrace = 10s", steps=(800000, 800000, 15000)) if by_slurm else
+                   self.chain("day", slice_of_stage="walltime = 7s", steps=(20000, 20000, 4000)))
+        said = self.ok(command).decode()
+        self.assertEqual([json.loads(line)["action"] for line in said.splitlines()], ["submitted"] * 3)
+        done = self.run_ulmpi(command)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"is in the queue already", done.stderr)
+        stages = self.wait_for_chain("day", 1800 if by_slurm else 400)
+        for stage in stages:
+            came_back = self.log(stage["job"]).count("back into the queue")
+            print(f"{stage['stage']}: came back {came_back} times")
+            self.assertGreaterEqual(came_back, 2, self.log(stage["job"]))
+        self.run_directly("day", "night")
+        self.assert_same_chain("night", "day")
+        for run in ("day/corpus", "day/domain", "day/classifier"):
+            self.assertIn('"matches":true', self.ok("data ledger", run).decode())
+
+    def test_what_is_complete_is_not_run_again(self):
+        command = self.chain("twice", steps=(300, 100, 3))
+        scripts = self.ok(command, "--dry-run").decode()
+        self.assertEqual(scripts.count("#!/bin/bash"), 3)
+        self.assertFalse(os.path.exists("twice.jobs"))
+        self.ok(command)
+        first = self.wait_for_chain("twice", 60)
+        before = {path: os.stat(path).st_mtime_ns for path in glob.glob("twice/*/checkpoints/*")}
+
+        again = [json.loads(line) for line in self.ok(command).splitlines()]
+        self.assertEqual([stage["action"] for stage in again], ["complete"] * 3)
+        self.assertEqual([stage["job"] for stage in self.status("twice")], [stage["job"] for stage in first])
+
+        self.ok("data shards --tokenizer tokenizer.json --input domain.txt --output domain --overwrite on")
+        again = [json.loads(line) for line in self.ok(command).splitlines()]  # the same data, made again
+        self.assertEqual([stage["action"] for stage in again], ["complete"] * 3)
+
+        def edit(old, new):
+            file = pathlib.Path("twice.ini")
+            file.write_text(file.read_text().replace(old, new))
+
+        edit("epochs = 3", "epochs = 4")  # of the last stage alone
+        done = self.run_ulmpi(command)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"--epochs is 4, was 3", done.stderr)
+        self.assertEqual(before, {path: os.stat(path).st_mtime_ns for path in glob.glob("twice/*/checkpoints/*")})
+        changed = [json.loads(line) for line in self.ok(command, "--set-aside").splitlines()]
+        self.assertEqual([stage["action"] for stage in changed], ["complete", "complete", "submitted"])
+        self.wait_for_chain("twice", 60)
+        self.assertTrue(glob.glob("twice/classifier.old-1/checkpoints/step-*.h5"))
+
+        with open("domain.txt", "a") as text:  # stage 2 has other data, so stage 3 gets another parent
+            text.write("one more line of text .\n")
+        self.ok("data shards --tokenizer tokenizer.json --input domain.txt --output domain --overwrite on")
+        done = self.run_ulmpi(command)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"the fingerprint of --data", done.stderr)
+        changed = [json.loads(line) for line in self.ok(command, "--set-aside").splitlines()]
+        self.assertEqual([stage["action"] for stage in changed], ["complete", "submitted", "submitted"])
+        self.wait_for_chain("twice", 60)
 
 
 if __name__ == "__main__":

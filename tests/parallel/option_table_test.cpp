@@ -109,6 +109,33 @@ TEST_F(OptionTableTest, AliasAndPositional) {
     EXPECT_EQ(settings.input, (std::vector<std::string>{"one", "two"}));
 }
 
+TEST_F(OptionTableTest, ASwitchAloneIsOn) {
+    settings.tie = false;
+    parse({"--tie-embeddings", "--seed", "3"});
+    EXPECT_TRUE(settings.tie);
+    parse({"--seed", "3", "--tie-embeddings"});
+    EXPECT_TRUE(settings.tie);
+    parse({"--tie-embeddings", "off"});
+    EXPECT_FALSE(settings.tie);
+    EXPECT_NE(refusal({"--tie-embeddings", "onn"}).find("\"onn\""), std::string::npos);
+    table.positional("data");
+    parse({"--tie-embeddings", "shards"});
+    EXPECT_TRUE(settings.tie);
+    EXPECT_EQ(settings.data, "shards");
+}
+
+TEST_F(OptionTableTest, WhatWasGivenIsAFileOfItsOwn) {
+    const Variable seed("ULMPI_SEED", "9");
+    const std::string ini = file("[pretrain]\nseed = 1\n\n[finetune.lm]\nlr = 0.5\n");
+    EXPECT_EQ(sections_of_file(ini), (std::vector<std::string>{"pretrain", "finetune.lm"}));
+    parse({"--config", ini, "--data", "shards"});
+    const std::string text = table.given_ini();
+    for (const char* line : {"lr = 0.5\n", "seed = 9\n", "data = shards\n"})
+        EXPECT_NE(text.find(line), std::string::npos) << text;
+    EXPECT_EQ(text.find("offset"), std::string::npos) << text;
+    EXPECT_EQ(text.find("config ="), std::string::npos) << text;
+}
+
 TEST_F(OptionTableTest, Precedence) {
     const std::string ini = file(
         "# for all\nseed = 1\nlr = 0.1\nmicro-batch-size = 4   # another command's\n\n"

@@ -1,0 +1,56 @@
+#include "finetune/slurm_queue.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+#include <string_view>
+
+#include "parallel/error.hpp"
+#include "parallel/subprocess.hpp"
+
+namespace ulmpi {
+namespace {
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+bool QueuedJob::is_alive() const {
+    constexpr std::array<std::string_view, 11> ended{"BOOT_FAIL", "CANCELLED",    "COMPLETED",     "DEADLINE",
+                                                     "FAILED",    "NODE_FAIL",    "OUT_OF_MEMORY", "PREEMPTED",
+                                                     "REVOKED",   "SPECIAL_EXIT", "TIMEOUT"};
+    return std::find(ended.begin(), ended.end(), state) == ended.end();
+}
+
+std::map<std::string, QueuedJob> queued_jobs(const std::vector<std::string>& ids) {
+    std::map<std::string, QueuedJob> jobs;
+    for (const std::string& id : ids) {  // one at a time: a list with an id that is gone is refused whole
+        const Finished squeue =
+            run_program({"squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs=" + id});
+        check(squeue.status == 0 || squeue.errors.find("Invalid job id") != std::string::npos,
+              "Slurm cannot be asked: " + first_line(squeue.errors));
+        std::istringstream fields(first_line(squeue.output));
+        std::string known, state, reason;
+        if (std::getline(fields, known, '|') && std::getline(fields, state, '|') && std::getline(fields, reason))
+            jobs[id] = {state, reason};
+    }
+    return jobs;
+}
+
+std::string submit_job(const std::string& script, const std::string& after) {
+    std::vector<std::string> words{"sbatch", "--parsable"};
+    if (!after.empty()) words.insert(words.end(), {"--dependency=afterok:" + after, "--kill-on-invalid-dep=yes"});
+    words.push_back(script);
+    const Finished sbatch = run_program(words);
+    check(sbatch.status != 127, "there is no Slurm here (" + first_line(sbatch.errors) + "): --dry-run shows the jobs");
+    check(sbatch.status == 0, "sbatch refused " + script + ": " + first_line(sbatch.errors));
+    const std::string id = sbatch.output.substr(0, sbatch.output.find_first_of(";\n"));  // "id;cluster"
+    check(!id.empty(), "sbatch named no job for " + script);
+    return id;
+}
+
+void cancel_job(const std::string& id) { run_program({"scancel", id}); }
+
+}  // namespace ulmpi

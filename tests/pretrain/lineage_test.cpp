@@ -1,0 +1,97 @@
+#include "pretrain/lineage.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "parallel/error.hpp"
+#include "tests/data/temporary_folder.hpp"
+
+namespace ulmpi {
+namespace {
+
+using nlohmann::json;
+
+class Lineage : public testing::Test {
+protected:
+    Lineage() {
+        std::ofstream(folder_ / "train.tsv") << "label\ttext\na\tone\n";
+        options_ = {{"run", "r"},     {"train", (folder_ / "train.tsv").string()},
+                    {"test", ""},     {"tokenizer", ""},
+                    {"lr", 0.001},    {"num-layers", 12},
+                    {"epochs", 3},    {"tensor-parallel-size", 1},
+                    {"seed", 1},      {"micro-batch-size", 8},
+                    {"walltime", ""}, {"head-normalization", "layernorm"}};
+    }
+    std::vector<std::string> changes(const char* name, const json& value, std::optional<std::uint64_t> parent = {}) {
+        json other = options_;
+        other[name] = value;
+        return lineage_changes(lineage_of("finetune classifier", options_, parent),
+                               lineage_of("finetune classifier", other, parent));
+    }
+    TemporaryFolder folder_;
+    json options_;
+};
+
+TEST_F(Lineage, KnowsWhatIsLearnedFromWhereAJobWorks) {
+    EXPECT_EQ(changes("lr", 0.002), std::vector<std::string>{"--lr is 0.002, was 0.001"});
+    EXPECT_EQ(changes("epochs", nullptr), std::vector<std::string>{"--epochs is nothing, was 3"});
+    EXPECT_EQ(changes("seed", 2).size(), 1u);
+    for (const auto& [name, value] : std::vector<std::pair<const char*, json>>{
+             {"run", "s"}, {"tensor-parallel-size", 2}, {"walltime", "1h"}, {"micro-batch-size", 4}, {"keep-last", 9}})
+        EXPECT_EQ(changes(name, value), std::vector<std::string>{}) << name;
+}
+
+TEST_F(Lineage, AMicroBatchCountsWhereItsStatisticsDo) {
+    options_["head-normalization"] = "batchnorm";
+    EXPECT_EQ(changes("micro-batch-size", 4).size(), 1u);
+}
+
+TEST_F(Lineage, AParentDecidesTheShape) {
+    EXPECT_EQ(changes("num-layers", 6).size(), 1u);
+    EXPECT_EQ(changes("num-layers", 6, 77), std::vector<std::string>{});
+    const json one = lineage_of("finetune classifier", options_, 77),
+               two = lineage_of("finetune classifier", options_, 78),
+               none = lineage_of("finetune classifier", options_, std::nullopt);
+    EXPECT_EQ(lineage_changes(one, two),
+              std::vector<std::string>{"the parent's fingerprint is 000000000000004e, was 000000000000004d"});
+    EXPECT_FALSE(lineage_changes(none, one).empty());
+    EXPECT_FALSE(lineage_changes(json::object(), one).empty());  // of an older version, which told nothing
+}
+
+TEST_F(Lineage, DataAreKnownByContentNotByName) {
+    const json before = lineage_of("finetune classifier", options_, {});
+    std::filesystem::rename(folder_ / "train.tsv", folder_ / "moved.tsv");
+    EXPECT_THROW(lineage_of("finetune classifier", options_, {}), UsageError);
+    options_["train"] = (folder_ / "moved.tsv").string();
+    EXPECT_EQ(lineage_of("finetune classifier", options_, {}), before);
+    std::ofstream(folder_ / "moved.tsv") << "label\ttext\na\tonE\n";
+    EXPECT_EQ(lineage_changes(before, lineage_of("finetune classifier", options_, {})).size(), 1u);
+    std::ofstream(folder_ / "test.tsv") << "label\ttext\na\tone\n";
+    const json untested = lineage_of("finetune classifier", options_, {});
+    options_["test"] = (folder_ / "test.tsv").string();
+    EXPECT_EQ(lineage_changes(untested, lineage_of("finetune classifier", options_, {})).size(), 1u);
+}
+
+TEST_F(Lineage, AModelIsItsShapeItsTokenizerAndItsWeights) {
+    CheckpointInfo info;
+    info.metadata = {{"model", {{"layers", 2}}}, {"progress", {{"seconds", 1.5}}}};
+    info.tokenizer_json = "{}";
+    info.tensors = {{"a", {2, 3}, 5}, {"b", {6}, 7}};
+    const std::uint64_t fingerprint = model_fingerprint(info);
+    const auto differs = [&](auto change) {
+        CheckpointInfo other = info;
+        change(other);
+        return model_fingerprint(other) != fingerprint;
+    };
+    EXPECT_FALSE(differs([](CheckpointInfo& other) { other.metadata["progress"]["seconds"] = 2.5; }));
+    EXPECT_FALSE(differs([](CheckpointInfo& other) { other.bytes = 9; }));
+    EXPECT_TRUE(differs([](CheckpointInfo& other) { other.metadata["model"]["layers"] = 3; }));
+    EXPECT_TRUE(differs([](CheckpointInfo& other) { other.tokenizer_json = "{ }"; }));
+    EXPECT_TRUE(differs([](CheckpointInfo& other) { other.tensors[1].crc32 = 8; }));
+    EXPECT_TRUE(differs([](CheckpointInfo& other) { other.tensors[0].shape = {3, 2}; }));
+    EXPECT_TRUE(differs([](CheckpointInfo& other) { other.tensors.pop_back(); }));
+}
+
+}  // namespace
+}  // namespace ulmpi

@@ -41,6 +41,17 @@ printf '[pretrain]\n\nlaerning-rate = 3\n' >"$folder/bad.ini"
 expect 2 "$folder/bad.ini:3" "$ulmpi" pretrain --config "$folder/bad.ini"
 expect 2 "no-such.ini is not a file" "$ulmpi" pretrain --config "$folder/no-such.ini"
 
+# Jobs: what is wrong is said before any is submitted.
+scripts=$(dirname "$0")/../../scripts
+expect 2 "needs --config" "$ulmpi" submit
+expect 2 "there is no 'shards/corpus'" "$ulmpi" submit --dry-run "$scripts/three-stages.ini"
+expect 2 "no time to work" "$ulmpi" submit "$scripts/three-stages.ini" --time 2m --grace 2m
+expect 2 "soon is no time" "$ulmpi" submit "$scripts/three-stages.ini" --time soon
+expect 2 "alone" "$mpiexec" -n 2 "$ulmpi" submit "$scripts/three-stages.ini"
+expect 2 "alone" "$mpiexec" -n 2 "$ulmpi" status
+expect 2 "no chain was submitted" env -C "$folder" "$ulmpi" status
+expect 2 "holds no chain.json" "$ulmpi" status "$folder"
+
 # Every command explains itself, on standard output, once, within 100 columns; and the list of all option names that
 # files and environments are checked against is exactly what the commands declare.
 : >"$folder/declared"

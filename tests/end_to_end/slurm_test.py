@@ -155,7 +155,8 @@ run = {name}/classifier
         self.run_directly("pace", "pace")
         lengths = []
         for stage in ("corpus", "domain", "classifier"):
-            last = [record for record in map(json.loads, open(f"pace/{stage}/metrics.jsonl")) if record["kind"] == "train"][-1]
+            lines = pathlib.Path(f"pace/{stage}/metrics.jsonl").read_text().splitlines()
+            last = [record for record in map(json.loads, lines) if record["kind"] == "train"][-1]
             lengths.append(int(seconds * last["tokens_per_s"] * last["step"] / last["tokens"]))
         lengths[2] = lengths[2] // 5 + 1  # of 40 texts in batches of 8
         return lengths
@@ -220,7 +221,7 @@ run = {name}/classifier
         """Three stages are submitted once; each has to come back at least twice; nobody looks after them."""
         by_slurm = os.environ.get("DAY") == "slurm"
         command = (self.chain("day", submit="time = 1m\ngrace = 10s", steps=(800000, 800000, 15000)) if by_slurm else
-                   self.chain("day", slice_of_stage="walltime = 7s", steps=(20000, 20000, 4000)))
+                   self.chain("day", slice_of_stage="walltime = 7s", steps=self.lengths(seconds=11)))
         said = self.ok(command).decode()
         self.assertEqual([json.loads(line)["action"] for line in said.splitlines()], ["submitted"] * 3)
         done = self.run_ulmpi(command)

@@ -48,6 +48,13 @@ TEST_F(Chain, ReadsTheStagesInTheirOrder) {
     EXPECT_EQ(stages_of_file(file(stages[0].given)).at(0).options, stages[0].options) << stages[0].given;
 }
 
+TEST_F(Chain, TheExampleThatUsersCopyIsOne) {
+    const std::vector<ConfiguredStage> stages = stages_of_file(ULMPI_SOURCE_DIR "/scripts/three-stages.ini");
+    ASSERT_EQ(stages.size(), 3u);
+    EXPECT_EQ(stages[1].init_from, stages[0].run);
+    EXPECT_EQ(stages[2].init_from, stages[1].run);
+}
+
 TEST_F(Chain, SaysWhatIsWrong) {
     EXPECT_NE(refusal("[submit]\nnodes = 2\n").find("no section"), std::string::npos);
     EXPECT_NE(refusal("[pretrain]\ndata = a\nrun = r\n").find("--train-steps"), std::string::npos);

@@ -52,6 +52,11 @@ void RunFolder::create() const {
     check_usage(!failure, "cannot make the folder " + quoted(checkpoint_folder()) + ": " + failure.message());
 }
 
+void RunFolder::restore_checkpoint_folder() const {
+    std::error_code ignored;
+    fs::create_directory(checkpoint_folder(), ignored);
+}
+
 std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(checkpoint_folder()); }
 
 RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
@@ -96,7 +101,7 @@ RunLock::RunLock(const RunFolder& run) : file_(run.root() / ".lock", O_RDWR | O_
                                      quoted(run.root()), length > 0 ? holder.data() : "another process"));
     }
     const std::string me = fmt::format("process {} on {}", ::getpid(), host_name());
-    file_.truncate();
+    file_.truncate(0);
     file_.write_at(0, me.data(), me.size());
 }
 

@@ -24,6 +24,9 @@ public:
 
     /// Makes the folder and that of its checkpoints. Throws UsageError saying why it cannot.
     void create() const;
+    /// Makes the folder of checkpoints again if somebody has removed it from a run at work. That of the run must be
+    /// there; what fails, the next save says.
+    void restore_checkpoint_folder() const;
 
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
     /// it.

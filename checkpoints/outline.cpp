@@ -84,6 +84,7 @@ std::uint32_t CheckpointOutline::complete(const std::filesystem::path& path, std
         position += tensors_[t].bytes;
     }
     copy_until(UINT64_MAX);
+    to.sync();  // here, since closing may flush as well, and tells nobody of a failure
     return crc;
 }
 

@@ -1,20 +1,17 @@
 #include "checkpoints/run_folder.hpp"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
-#include <chrono>
-#include <fstream>
 #include <string_view>
 #include <thread>
 
 #include "checkpoints/checkpoint.hpp"
 #include "data/file_seal.hpp"
+#include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "parallel/error.hpp"
 
@@ -23,28 +20,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view prefix = "step-", suffix = ".h5", temporary_mark = ".h5.tmp-";
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    ::gethostname(name.data(), name.size() - 1);
-    return name.data();
-}
-
-template <class Number>
-std::optional<Number> number_in(std::string_view digits) {
-    Number number = 0;
-    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (digits.empty() || failure != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-    return number;
-}
+constexpr std::string_view prefix = "step-", suffix = ".h5";
 
 // The step in the name of a complete checkpoint.
 std::optional<std::uint64_t> step_of(const fs::path& path) {
     const std::string name = path.filename().string();
     if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() <= prefix.size() + suffix.size()) return {};
-    return number_in<std::uint64_t>(
-        std::string_view(name).substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+    const char* const end = name.data() + name.size() - suffix.size();
+    std::uint64_t step = 0;
+    const auto [parsed, failure] = std::from_chars(name.data() + prefix.size(), end, step);
+    return failure == std::errc() && parsed == end ? std::optional(step) : std::nullopt;
 }
 
 std::vector<fs::path> checkpoints_in(const fs::path& folder) {
@@ -56,35 +41,7 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
     return found;
 }
 
-// Ended, be it that nobody has asked for its status yet (a zombie).
-bool has_ended(pid_t process) {
-    if (::kill(process, 0) != 0 && errno == ESRCH) return true;
-    std::ifstream stat(fmt::format("/proc/{}/stat", process));
-    std::string text;
-    std::getline(stat, text);
-    const std::size_t name_end = text.rfind(") ");
-    return name_end != std::string::npos && (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X');
-}
-
-bool is_stale(const fs::path& temporary, const std::string& host) {
-    const std::string name = temporary.filename().string();
-    const std::string owner = name.substr(name.find(temporary_mark) + temporary_mark.size());
-    const auto dash = owner.rfind('-');
-    if (dash == std::string::npos) return false;
-    if (const auto process = number_in<pid_t>(std::string_view(owner).substr(dash + 1));
-        process && *process > 0 && owner.substr(0, dash) == host)
-        return has_ended(*process);
-    std::error_code failure;
-    const auto written = fs::last_write_time(temporary, failure);
-    return !failure && fs::file_time_type::clock::now() - written > std::chrono::hours(24);
-}
-
 }  // namespace
-
-fs::path temporary_checkpoint_name(const fs::path& final_name) {
-    return final_name.parent_path() /
-           fmt::format(".{}.tmp-{}-{}", final_name.filename().string(), host_name(), ::getpid());
-}
 
 fs::path RunFolder::checkpoint_path(std::uint64_t step) const {
     return checkpoint_folder() / fmt::format("{}{:08}{}", prefix, step, suffix);
@@ -94,6 +51,11 @@ void RunFolder::create() const {
     std::error_code failure;
     fs::create_directories(checkpoint_folder(), failure);
     check_usage(!failure, "cannot make the folder " + quoted(checkpoint_folder()) + ": " + failure.message());
+}
+
+void RunFolder::restore_checkpoint_folder() const {
+    std::error_code ignored;
+    fs::create_directory(checkpoint_folder(), ignored);
 }
 
 std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(checkpoint_folder()); }
@@ -127,17 +89,8 @@ void RunFolder::prune(std::size_t keep_last, std::uint64_t step) const {
 }
 
 std::size_t RunFolder::remove_stale_temporaries() const {
-    std::vector<fs::path> stale;
-    std::error_code failure;
-    const std::string host = host_name();
-    for (const fs::directory_entry& entry : fs::directory_iterator(checkpoint_folder(), failure)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with("." + std::string(prefix)) && name.find(temporary_mark) != std::string::npos &&
-            entry.is_regular_file(failure) && is_stale(entry.path(), host))
-            stale.push_back(entry.path());
-    }
-    for (const fs::path& path : stale) fs::remove(path, failure);
-    return stale.size();
+    return ulmpi::remove_stale_temporaries(checkpoint_folder(),
+                                           [](const std::string& name) { return step_of(name).has_value(); });
 }
 
 RunLock::RunLock(const RunFolder& run, std::chrono::seconds patience) : file_(run.root() / ".lock", O_RDWR | O_CREAT) {
@@ -157,7 +110,7 @@ RunLock::RunLock(const RunFolder& run, std::chrono::seconds patience) : file_(ru
                                      quoted(run.root()), length > 0 ? holder.data() : "another process"));
     }
     const std::string me = fmt::format("process {} on {}", ::getpid(), host_name());
-    file_.truncate();
+    file_.truncate(0);
     file_.write_at(0, me.data(), me.size());
 }
 

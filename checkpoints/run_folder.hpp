@@ -14,10 +14,6 @@
 
 namespace ulmpi {
 
-/// The name under which a checkpoint is written until it is complete: ".step-00001000.h5.tmp-HOST-PID", hidden, beside
-/// the final name, owned by this process.
-std::filesystem::path temporary_checkpoint_name(const std::filesystem::path& final_name);
-
 /// Paths and housekeeping. For one rank; nothing is cached.
 class RunFolder {
 public:
@@ -29,6 +25,9 @@ public:
 
     /// Makes the folder and that of its checkpoints. Throws UsageError saying why it cannot.
     void create() const;
+    /// Makes the folder of checkpoints again if somebody has removed it from a run at work. That of the run must be
+    /// there; what fails, the next save says.
+    void restore_checkpoint_folder() const;
 
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
     /// it.
@@ -44,8 +43,7 @@ public:
     /// Of the checkpoints up to `step`, the newest `keep_last` stay and older ones are removed; 0 keeps all. What is
     /// newer was passed over, or belongs to another try: it is left alone.
     void prune(std::size_t keep_last, std::uint64_t step) const;
-    /// Removes what dead writers left: those of this host whose process is gone, those of others that have not been
-    /// written to for a day. Returns how many.
+    /// Removes the half-written checkpoints that dead writers left (data/publish.hpp). Returns how many.
     std::size_t remove_stale_temporaries() const;
 
 private:

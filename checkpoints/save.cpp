@@ -8,7 +8,6 @@
 #include "checkpoints/format.hpp"
 #include "checkpoints/outline.hpp"
 #include "checkpoints/placement.hpp"
-#include "checkpoints/run_folder.hpp"
 #include "data/file_descriptor.hpp"
 #include "data/file_seal.hpp"
 #include "data/publish.hpp"
@@ -123,7 +122,7 @@ std::optional<std::string> save_checkpoint(const std::filesystem::path& file, co
     check(moments.first.empty() || moments.first.size() == store.size(), "the moments are not laid out like the store");
     const std::vector<TensorPlacement> tensors = place_tensors(store, topology.model);
     const std::vector<WriteJob> jobs = deal_jobs(tensors, !moments.first.empty(), topology.extents.data);
-    const std::filesystem::path temporary = text_from_first(temporary_checkpoint_name(file).string(), all);
+    const std::filesystem::path temporary = text_from_first(temporary_name(file).string(), all);
 
     std::vector<std::uint64_t> offsets(jobs.size());
     std::vector<std::uint32_t> crc32s(jobs.size(), 0);

@@ -41,7 +41,7 @@ public:
         while (done < size) {
             const ssize_t n = ::read(descriptor_, static_cast<char*>(bytes) + done, size - done);
             if (n < 0 && errno == EINTR) continue;
-            check(n >= 0, "cannot read " + quoted(path_) + ": " + system_reason());
+            check_done(n >= 0, "read");
             if (n == 0) break;
             done += static_cast<std::size_t>(n);
         }
@@ -54,7 +54,8 @@ public:
             const ssize_t n = ::pwrite(descriptor_, static_cast<const char*>(bytes) + done, size - done,
                                        static_cast<off_t>(offset + done));
             if (n < 0 && errno == EINTR) continue;
-            check(n >= 0, "cannot write " + quoted(path_) + ": " + system_reason());
+            if (n == 0) errno = ENOSPC;  // a file system that gives no reason
+            check_done(n > 0, "write");
             done += static_cast<std::size_t>(n);
         }
     }
@@ -68,23 +69,25 @@ public:
     /// system knows no locks.
     bool try_lock() { return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
 
-    /// Makes the file empty.
-    void truncate() {
-        check(::ftruncate(descriptor_, 0) == 0, "cannot write " + quoted(path_) + ": " + system_reason());
+    /// Cuts the file off.
+    void truncate(std::uint64_t length) {
+        check_done(::ftruncate(descriptor_, static_cast<off_t>(length)) == 0, "write");
     }
 
     void seek(std::uint64_t offset) {
-        check(::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) >= 0,
-              "cannot read " + quoted(path_) + ": " + system_reason());
+        check_done(::lseek(descriptor_, static_cast<off_t>(offset), SEEK_SET) >= 0, "read");
     }
 
-    /// Some file systems cannot flush a folder and say EINVAL; that is theirs to answer for.
-    void sync() {
-        check(::fsync(descriptor_) == 0 || errno == EINVAL,
-              "cannot write " + quoted(path_) + " to disk: " + system_reason());
-    }
+    /// Until all is on the disk. Some file systems cannot flush a folder and say EINVAL; that is theirs to answer for.
+    void sync() { check_done(::fsync(descriptor_) == 0 || errno == EINVAL, "flush"); }
 
 private:
+    // A function of its own, so that the reason is asked for after the call: arguments are evaluated in any order.
+    void check_done(bool done, const char* deed) const {
+        if (!done) [[unlikely]]
+            throw Error(std::string("cannot ") + deed + " " + quoted(path_) + ": " + system_reason());
+    }
+
     std::filesystem::path path_;
     int descriptor_ = -1;
 };

@@ -165,6 +165,7 @@ LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer
 }
 
 void save_labelled_set(const std::filesystem::path& path, const LabelledSet& set, const Tokenizer& tokenizer) {
+    remove_stale_temporaries(path);
     const std::filesystem::path temporary = temporary_name(path);
     try {
         Hdf5File file = Hdf5File::create(temporary);

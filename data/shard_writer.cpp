@@ -150,10 +150,11 @@ void encode_all(const Tokenizer& tokenizer, TextReader& reader, int threads, con
 CorpusCounts write_shards(const Tokenizer& tokenizer, TextReader& reader, const std::filesystem::path& folder,
                           const ShardOptions& options, const ShardProgress& progress) {
     check_shard_folder(folder, options.overwrite);
-    const std::filesystem::path final_name = plain_name(folder), temporary = temporary_name(final_name),
-                                replaced = temporary.string() + "-old";
+    const std::filesystem::path final_name = plain_name(folder), old_name = final_name.string() + ".old",
+                                temporary = temporary_name(final_name), replaced = temporary_name(old_name);
     std::error_code failure;
     std::filesystem::create_directories(final_name.parent_path(), failure);
+    remove_stale_temporaries(final_name);
     if (!failure) std::filesystem::remove_all(temporary, failure);
     if (!failure) std::filesystem::create_directory(temporary, failure);
     check_usage(!failure, "cannot make the folder " + quoted(final_name) + ": " + failure.message());
@@ -165,6 +166,7 @@ CorpusCounts write_shards(const Tokenizer& tokenizer, TextReader& reader, const 
         if (options.overwrite && std::filesystem::exists(final_name)) std::filesystem::rename(final_name, replaced);
         publish(temporary, final_name);
         std::filesystem::remove_all(replaced);
+        remove_stale_temporaries(old_name);
         return counts;
     } catch (...) {
         std::error_code ignored;

@@ -73,6 +73,7 @@ class Output {
 public:
     explicit Output(const std::string& path) : path_(path), temporary_(path.empty() ? "" : temporary_name(path)) {
         if (path.empty()) return;
+        remove_stale_temporaries(path);
         file_ = std::fopen(temporary_.c_str(), "wb");
         check_usage(file_ != nullptr,
                     fmt::format("--output {} cannot be written: its folder is missing or not writable", path));

@@ -1,22 +1,20 @@
 #include "pretrain/metrics.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 
+#include "data/quoted.hpp"
 #include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {
 
 // The bytes of the leading whole lines whose step does not exceed `step`.
-std::uintmax_t length_to_keep(const std::filesystem::path& path, std::uint64_t step) {
+std::uint64_t length_to_keep(const std::filesystem::path& path, std::uint64_t step) {
     std::ifstream in(path, std::ios::binary);
-    std::uintmax_t keep = 0;
+    std::uint64_t keep = 0;
     for (std::string line; std::getline(in, line) && !in.eof(); keep += line.size() + 1) {
         const auto record = nlohmann::json::parse(line, nullptr, false);
         if (record.is_discarded() || record.value("step", std::uint64_t{0}) > step) break;
@@ -38,24 +36,18 @@ bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step) {
 
 Record number(double value) { return std::strtod(fmt::format("{:.9g}", value).c_str(), nullptr); }
 
-MetricsFile::MetricsFile(const std::filesystem::path& path, std::uint64_t step) : path_(path) {
-    if (std::filesystem::exists(path)) std::filesystem::resize_file(path, length_to_keep(path, step));
-    file_ = std::fopen(path.c_str(), "ab");
-    check(file_ != nullptr, fmt::format("{} cannot be written: {}", path.string(), std::strerror(errno)));
-}
-
-MetricsFile::~MetricsFile() {
-    if (file_ != nullptr) std::fclose(file_);
+MetricsFile::MetricsFile(const std::filesystem::path& path, std::uint64_t step) : file_(path, O_WRONLY | O_CREAT) {
+    check(file_.is_open(), "cannot write " + quoted(path) + ": " + system_reason());
+    length_ = length_to_keep(path, step);
+    file_.truncate(length_);
 }
 
 void MetricsFile::write(const Record& record) {
     const std::string line = record.dump() + "\n";
-    check(std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0,
-          fmt::format("{} cannot be written: {}", path_.string(), std::strerror(errno)));
+    file_.write_at(length_, line.data(), line.size());
+    length_ += line.size();
 }
 
-void MetricsFile::sync() {
-    check(fsync(fileno(file_)) == 0, fmt::format("{} cannot be written: {}", path_.string(), std::strerror(errno)));
-}
+void MetricsFile::sync() { file_.sync(); }
 
 }  // namespace ulmpi

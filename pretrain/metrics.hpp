@@ -1,10 +1,12 @@
 #pragma once
 // RUN/metrics.jsonl: what a run tells programs, a JSON object a line, kind first.
 
-#include <cstdio>
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "data/file_descriptor.hpp"
 
 namespace ulmpi {
 
@@ -21,17 +23,14 @@ bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step);
 class MetricsFile {
 public:
     MetricsFile(const std::filesystem::path& path, std::uint64_t step);
-    ~MetricsFile();
-    MetricsFile(const MetricsFile&) = delete;
-    MetricsFile& operator=(const MetricsFile&) = delete;
     /// Throws Error when the line cannot be written.
     void write(const Record& record);
     /// Until all lines are on the disk.
     void sync();
 
 private:
-    std::filesystem::path path_;
-    std::FILE* file_ = nullptr;
+    FileDescriptor file_;
+    std::uint64_t length_ = 0;
 };
 
 }  // namespace ulmpi

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
 #include "data/sample_ledger.hpp"
@@ -221,6 +222,7 @@ private:
                                 {"complete", progress_.step >= task_.steps()}};
         if (const std::string read = ledger(); !read.empty()) metadata["progress"]["ledger"] = read;
         if (leader_) metrics_->sync();
+        if (leader_) folder_.restore_checkpoint_folder();
         const std::filesystem::path path = folder_.checkpoint_path(progress_.step);
         const Moments moments{model_.optimizer->first_moments(), model_.optimizer->second_moments()};
         const std::optional<std::string> failure =
@@ -229,7 +231,7 @@ private:
         if (!failure) {
             saved_step_ = progress_.step;
             pace_.save_took(seconds_since(before));
-            if (leader_) folder_.prune(run_.keep_last, progress_.step);
+            if (leader_) prune();
             return;
         }
         if (last) {
@@ -240,6 +242,14 @@ private:
         if (leader_)
             fmt::print(stderr, "note: the checkpoint of step {} could not be saved ({}); the run goes on\n",
                        progress_.step, *failure);
+    }
+
+    // A file too many is no reason to end a run.
+    void prune() {
+        const std::string problem = problem_of([&] { folder_.prune(run_.keep_last, progress_.step); });
+        if (problem.empty()) return;
+        bar_.clear();
+        fmt::print(stderr, "note: {}; the run goes on\n", problem);
     }
 
     void table() const {

@@ -4,11 +4,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
     cat <<'TEXT'
-usage: scripts/bench.sh lengths|layouts|profile [--precision fp32|bf16] [--rounds N]
+usage: scripts/bench.sh lengths|layouts|profile|resume [--precision fp32|bf16] [--rounds N]
 
 lengths   one sequence of 512 to 8,192 tokens: speed and memory (two threads)
 layouts   ranks x threads of 1x1, 1x2 and 2x1 on one batch of 8 sequences of 256 tokens, in turns, medians
 profile   the same step with --profile and without, in turns: what a profile costs
+resume    from the start of a command to the end of its first step, resumed from 1.5 GB and from the beginning: GPT-2
+          small's size, whatever the model below
 
 The model has 6 layers of width 512, 8 heads and a vocabulary of 8,192. N: rounds (default 3). Prints Markdown.
 TEXT
@@ -17,7 +19,7 @@ TEXT
 table=${1:-} && [ $# -gt 0 ] && shift
 precision=fp32 rounds=3
 [[ $table = --help || $table = -h ]] && usage && exit
-[[ $table =~ ^(lengths|layouts|profile)$ ]] || fail "lengths, layouts or profile? --help explains"
+[[ $table =~ ^(lengths|layouts|profile|resume)$ ]] || fail "lengths, layouts, profile or resume? --help explains"
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage && exit ;;
@@ -31,6 +33,10 @@ done
 ulmpi=$root/build/release/ulmpi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+if [ "$table" = resume ]; then
+    python3 "$root/scripts/bench_resume.py" "$ulmpi" "$work" "$rounds"
+    exit
+fi
 shape=(--num-layers 6 --hidden-size 512 --num-attention-heads 8 --vocab-size 8192 --precision "$precision")
 
 # step NAME RANKS THREADS OPTIONS...: one measurement, a line of JSON in $work/NAME

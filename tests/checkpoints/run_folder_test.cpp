@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "data/file_seal.hpp"
+#include "data/publish.hpp"
 #include "parallel/error.hpp"
 #include "tests/data/temporary_folder.hpp"
 
@@ -95,7 +96,7 @@ TEST_F(RunFolderTest, TemporariesOfTheDeadOnly) {
     ::waitpid(child, nullptr, 0);
     siginfo_t ended{};
     ::waitid(P_PID, static_cast<id_t>(zombie), &ended, WEXITED | WNOWAIT);  // nobody asks for its status
-    std::string mine = temporary_checkpoint_name(run_.checkpoint_path(1)).filename().string();
+    std::string mine = temporary_name(run_.checkpoint_path(1)).filename().string();
     const std::string living = mine;
     mine.resize(mine.rfind('-') + 1);
     const fs::path dead = touch(mine + std::to_string(child)), alive = touch(living),

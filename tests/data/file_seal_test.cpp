@@ -3,6 +3,8 @@
 #include "data/file_seal.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <random>
@@ -107,6 +109,29 @@ TEST(Publish, MovesAWholeFileIntoPlace) {
     EXPECT_EQ(read_whole(folder / "file"), "new");
     EXPECT_THROW(write_file(folder / "missing" / "file", "new"), Error);
     EXPECT_THROW(publish(folder / "absent", folder / "file"), Error);
+}
+
+TEST(Publish, AFolderThatNobodyWritesAnyMoreIsRemoved) {
+    const TemporaryFolder folder;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    const auto shards_of = [&](const std::string& final_name, pid_t writer) {
+        std::string name = temporary_name(folder / final_name).filename().string();
+        name.resize(name.rfind('-') + 1);
+        const std::filesystem::path made = folder / (name + std::to_string(writer));
+        std::filesystem::create_directory(made);
+        write_whole(made / "shard-00000.h5", "half");
+        return made;
+    };
+    const auto dead = shards_of("wiki", child), alive = shards_of("wiki", ::getpid()), other = shards_of("web", child);
+    EXPECT_EQ(remove_stale_temporaries(folder / "wiki"), 1U);
+    EXPECT_FALSE(std::filesystem::exists(dead));
+    EXPECT_TRUE(std::filesystem::exists(alive / "shard-00000.h5"));
+    EXPECT_TRUE(std::filesystem::exists(other));
+    write_whole(folder / ".wiki.tmp-77", "x");  // nobody's
+    EXPECT_EQ(remove_stale_temporaries(folder / "wiki"), 0U);
+    EXPECT_TRUE(std::filesystem::exists(folder / ".wiki.tmp-77"));
 }
 
 }  // namespace

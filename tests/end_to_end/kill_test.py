@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -101,6 +102,32 @@ class Kill(Workshop):
         kills, in_saves = (sum(each) for each in zip(*counts))
         print(f"{kills} kills, {in_saves} of them in the middle of a save")
         self.assertGreaterEqual(3 * in_saves, kills)
+
+    def test_shards_of_the_dead_are_removed(self):
+        """Half-written shards of a killed process go with the next one; those of a living one are let be."""
+        command = "data shards --tokenizer tokenizer.json --output new --input"
+
+        def begin(pipe):
+            os.mkfifo(pipe)
+            job = subprocess.Popen([self.ulmpi, *command.split(), pipe], env=self.environment)
+            text = open(pipe, "w")  # from here on it waits for what is never written
+            self.addCleanup(text.close)
+            return job, f".new.tmp-{socket.gethostname()}-{job.pid}"
+
+        def kill(job):
+            job.kill()
+            job.wait()
+
+        (dead, of_dead), (alive, of_alive) = begin("one"), begin("two")
+        kill(dead)
+        self.assertTrue(os.path.isdir(of_dead))
+        self.ok(command, "corpus.txt")
+        self.assertFalse(os.path.isdir(of_dead))
+        self.assertTrue(os.path.isdir(of_alive))
+        kill(alive)
+        self.ok(command, "corpus.txt --overwrite on")
+        self.assertEqual(glob.glob(".new*"), [])
+        self.assertEqual(sorted(os.listdir("new")), ["shard-00000.h5", "tokenizer.json"])
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ void print_plan(const std::vector<ConfiguredStage>& stages, const std::vector<St
         if (dry_run) continue;
         nlohmann::ordered_json line{{"kind", "stage"}, {"stage", stages[i].command}, {"run", stages[i].run}};
         line["action"] = job.empty() ? "complete" : "submitted";
-        line["step"] = state.step;
+        line["step"] = state.need == Need::other_inputs ? 0 : state.step;
         if (!job.empty()) line["job"] = job;
         print_line(line.dump());
     }

@@ -1,7 +1,7 @@
 """scripts/job.sbatch and ulmpi submit on a real Slurm that scripts/slurm_cluster.sh starts: jobs that are stopped come back
 and finish with the bits of a run that was never stopped. Skipped where there is no Slurm or no root.
 
-DAY=slurm in the environment: the user's day with Slurm's own limits of a minute a job (a quarter of an hour), instead of
+DAY=slurm in the environment: the user's day with Slurm's own limits of a minute a job (half an hour), instead of
 slices of some seconds that --walltime makes."""
 import glob
 import json
@@ -220,7 +220,7 @@ run = {name}/classifier
     def test_a_users_day(self):
         """Three stages are submitted once; each has to come back at least twice; nobody looks after them."""
         by_slurm = os.environ.get("DAY") == "slurm"
-        command = (self.chain("day", submit="time = 1m\ngrace = 10s", steps=(800000, 800000, 15000)) if by_slurm else
+        command = (self.chain("day", submit="time = 1m\ngrace = 10s", steps=self.lengths(seconds=150)) if by_slurm else
                    self.chain("day", slice_of_stage="walltime = 7s", steps=self.lengths(seconds=11)))
         said = self.ok(command).decode()
         self.assertEqual([json.loads(line)["action"] for line in said.splitlines()], ["submitted"] * 3)

@@ -227,7 +227,7 @@ private:
         if (!failure) {
             saved_step_ = progress_.step;
             pace_.save_took(seconds_since(before));
-            if (leader_) folder_.prune(run_.keep_last, progress_.step);
+            if (leader_) folder_.prune({run_.keep_last}, progress_.step);
             return;
         }
         if (last) {

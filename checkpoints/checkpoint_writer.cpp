@@ -53,7 +53,8 @@ void CheckpointWriter::begin(SaveRequest request) {
     temporary_ = text_from_first(temporary_checkpoint_name(request_.file).string(), topology_.all);
     std::ranges::fill(crc32s_, 0);
     if (mode_ == SaveMode::async) staging_.copy_all();
-    seconds_ = std::chrono::duration<double>(Clock::now() - before).count();
+    spent_ = std::chrono::duration<double>(Clock::now() - before).count();
+    seconds_ = 0;
     phase_ = 0;
     start_phase();
 }
@@ -67,7 +68,7 @@ void CheckpointWriter::start_phase() {
     const auto timed = [this] {
         const Clock::time_point before = Clock::now();
         std::string problem = work();
-        seconds_ += std::chrono::duration<double>(Clock::now() - before).count();
+        spent_ += std::chrono::duration<double>(Clock::now() - before).count();
         return problem;
     };
     work_ = std::async(mode_ == SaveMode::async ? std::launch::async : std::launch::deferred, timed);
@@ -87,10 +88,10 @@ std::optional<SaveResult> CheckpointWriter::advance(bool wait) {
         std::error_code ignored;
         if (first_rank_) std::filesystem::remove(temporary_, ignored);
         all.barrier();
-        return result("cannot save the checkpoint " + quoted(request_.file) + ": " + failure.what());
+        return end("cannot save the checkpoint " + quoted(request_.file) + ": " + failure.what());
     }
     exchange();
-    if (++phase_ == phases) return result(std::nullopt);
+    if (++phase_ == phases) return end(std::nullopt);
     start_phase();
     return std::nullopt;
 }
@@ -116,6 +117,8 @@ std::string CheckpointWriter::work() {
 }
 
 void CheckpointWriter::exchange() {
+    topology_.all.all_reduce_max(std::span<double>(&spent_, 1));
+    seconds_ += std::exchange(spent_, 0);
     if (phase_ == 0) topology_.all.broadcast(std::span<std::uint64_t>(offsets_), 0);
     if (phase_ == 1) topology_.all.all_reduce_sum(std::span<std::uint32_t>(crc32s_));  // each is known to one rank
 }
@@ -147,11 +150,10 @@ void CheckpointWriter::publish_file() {
     if (request_.after_publishing) request_.after_publishing();
 }
 
-SaveResult CheckpointWriter::result(std::optional<std::string> failure) {
+SaveResult CheckpointWriter::end(std::optional<std::string> failure) {
     outline_.reset();
     request_ = {};
     phase_ = phases;
-    topology_.all.all_reduce_max(std::span<double>(&seconds_, 1));
     return {std::move(failure), bytes_, seconds_};
 }
 

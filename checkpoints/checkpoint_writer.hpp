@@ -33,7 +33,7 @@ struct SaveResult {
     /// name is untouched.
     std::optional<std::string> failure;
     std::uint64_t bytes = 0;  ///< of the file; rank 0's
-    double seconds = 0;       ///< of work, copying included, not of waiting for a look(): the slowest rank's
+    double seconds = 0;       ///< of work, copying included, not of waiting for a look(): of each phase's slowest rank
 };
 
 class CheckpointWriter {
@@ -65,7 +65,7 @@ private:
     void exchange();
     std::string write();
     void publish_file();
-    SaveResult result(std::optional<std::string> failure);
+    SaveResult end(std::optional<std::string> failure);
 
     const Topology& topology_;
     const SavePlan plan_;
@@ -77,7 +77,8 @@ private:
     std::optional<CheckpointOutline> outline_;
     std::vector<std::uint64_t> offsets_;  // of the jobs, in the file
     std::vector<std::uint32_t> crc32s_;   // of the jobs; 0 on the ranks that did not write them
-    double seconds_ = 0;
+    double spent_ = 0;                    // seconds of work in this phase, on this rank
+    double seconds_ = 0;                  // in the phases before
     std::uint64_t bytes_ = 0;
     std::size_t phase_ = phases;     // idle
     std::future<std::string> work_;  // of the phase; what went wrong. Its destructor waits

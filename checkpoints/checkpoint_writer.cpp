@@ -18,20 +18,21 @@ std::string text_from_first(std::string text, const Communicator& ranks) {
     return text;
 }
 
-// Writes in pieces, so that the disk is at work on one while the next is copied and summed, and a piece is summed while
-// it is in the cache. Returns the checksum.
+// Writes in pieces that fit the processor's cache, and lets the disk begin with each at once; meanwhile another thread
+// takes the checksum, which takes about as long. Returns it.
 std::uint32_t write_summed(FileDescriptor& file, std::uint64_t offset, std::span<const std::byte> bytes) {
-    constexpr std::size_t at_once = std::size_t{8} << 20;
-    std::uint32_t crc = 0;
-    while (!bytes.empty()) {
-        const std::span<const std::byte> piece = bytes.first(std::min(at_once, bytes.size()));
+    constexpr std::size_t at_once = std::size_t{1} << 20;
+    const auto policy = bytes.size() > at_once ? std::launch::async : std::launch::deferred;
+    std::future<std::uint32_t> crc = std::async(policy, [bytes] { return crc32_of(bytes); });
+    while (!bytes.empty()) {  // pieces end where pages of the file do
+        const std::span<const std::byte> piece =
+            bytes.first(std::min<std::size_t>(at_once - offset % at_once, bytes.size()));
         file.write_at(offset, piece.data(), piece.size());
         file.start_sync(offset, piece.size());
-        crc = crc32_of(piece, crc);
         offset += piece.size();
         bytes = bytes.subspan(piece.size());
     }
-    return crc;
+    return crc.get();
 }
 
 }  // namespace

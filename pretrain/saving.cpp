@@ -9,6 +9,15 @@ std::string seconds_text(double seconds) {
     return seconds < 100 ? fmt::format("{:.3g} s", seconds) : format_duration(seconds);
 }
 
+// Removing a large file takes a good part of a second: nobody waits for it, and nothing hangs on it.
+void prune_or_say(const RunFolder& folder, const Keeping& keeping, std::uint64_t step) {
+    try {
+        folder.prune(keeping, step);
+    } catch (const Error& failure) {
+        fmt::print(stderr, "note: {}\n", failure.what());
+    }
+}
+
 // Adds the seconds that it lives, while the timeline is in the phase of saving.
 class Waiting {
 public:
@@ -90,7 +99,9 @@ void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
         metadata["progress"].update(more);
         const Keeping keeping{run_.keep_last, run_.keep_every,
                               progress.best ? std::optional(progress.best->step) : std::nullopt};
-        const auto prune = [this, keeping, step = progress.step] { folder_.prune(keeping, step); };
+        const auto prune = [this, keeping, step = progress.step] {
+            pruning_ = std::async(std::launch::async, [this, keeping, step] { prune_or_say(folder_, keeping, step); });
+        };
         writer_.begin({folder_.checkpoint_path(progress.step), std::move(metadata), surroundings_.tokenizer_json,
                        surroundings_.flush, prune});
         if (last || mode_ == SaveMode::sync) take(writer_.finish(), last);

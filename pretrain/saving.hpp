@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -78,6 +79,7 @@ private:
     Pace& pace_;
     ProgressLine& bar_;
     const RunFolder folder_;
+    std::future<void> pruning_;  // rank 0's, after a save; its destructor waits
     const SaveInterval interval_;
     const SaveMode mode_;
     const bool leader_;

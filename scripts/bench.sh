@@ -11,8 +11,8 @@ lengths   one sequence of 512 to 8,192 tokens: speed and memory (two threads)
 layouts   ranks x threads of 1x1, 1x2 and 2x1 on one batch of 8 sequences of 256 tokens, in turns, medians
 profile   the same step with --profile and without, in turns: what a profile costs
 saves     checkpoints of 124 M parameters and their moments (1.5 GB), by a run that waits and by one that does not,
-          beside dd: its zeros are flushed to the same disk, that of DIR (default: the build folder); on one rank, or on
-          two that are split by OPTIONS: '' is data parallel, '--tp 2', '--pp 2'
+          beside dd, which writes four files of zeros to the same disk, that of DIR (default: the build folder), each
+          removed when the next is there, as the runs do it; on one rank, or on two that are split by OPTIONS: '' is data parallel, '--tp 2', '--pp 2'
 
 Else the model has 6 layers of width 512, 8 heads and a vocabulary of 8,192. N: rounds (default 3, saves 5).
 Prints Markdown.
@@ -85,8 +85,11 @@ for ((round = 0; round < rounds; ++round)); do
             step "without" 1 2 --seq-length 256 --micro-batch-size 8
             step "with --profile" 1 2 --seq-length 256 --micro-batch-size 8 --profile "$work/trace.json" ;;
         saves)
-            dd if=/dev/zero of="$work/zeros" bs=1M count=1420 conv=fdatasync 2>&1 | tail -n 1 >>"$work/dd"
-            rm "$work/zeros"
+            for file in 1 2 3 4; do
+                dd if=/dev/zero of="$work/zeros-$file" bs=1M count=1420 conv=fdatasync 2>&1 | tail -n 1
+                rm -f "$work/zeros-$((file - 1))"
+            done >>"$work/dd"
+            rm "$work/zeros-4"
             saves sync --save-mode sync --save-interval 8
             saves async --save-mode async --save-interval 8 ;;
     esac
@@ -108,7 +111,9 @@ def show(values, digits):
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-dd = [int(line.split()[0]) / float(re.search(r"copied, ([\d.]+) s", line)[1]) / 1e6 for line in lines("dd")]
+files = [(int(line.split()[0]) / 1e6, float(re.search(r"copied, ([\d.]+) s", line)[1])) for line in lines("dd")]
+rounds = [files[i:i + 4] for i in range(0, len(files), 4)]
+dd = [sum(mb for mb, _ in four) / sum(s for _, s in four) for four in rounds]
 size = statistics.median(numbers(r"of (\d+) bytes", "sync"))
 seconds = {name: numbers(r"saved .*?: ([\d.]+) s", name) for name in ("sync", "async")}
 waited = {"sync": seconds["sync"], "async": numbers(r"waited ([\d.]+) s", "async")}

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <string_view>
 #include <thread>
 
@@ -43,6 +44,17 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
 
 }  // namespace
 
+std::vector<std::uint64_t> steps_to_remove(std::vector<std::uint64_t> steps, const Keeping& keeping,
+                                           std::uint64_t newest) {
+    std::erase_if(steps, [&](std::uint64_t step) { return step > newest; });
+    if (keeping.last == 0 || steps.size() <= keeping.last) return {};
+    steps.resize(steps.size() - keeping.last);
+    std::erase_if(steps, [&](std::uint64_t step) {
+        return step == keeping.best || (keeping.every > 0 && step % keeping.every == 0);
+    });
+    return steps;
+}
+
 fs::path RunFolder::checkpoint_path(std::uint64_t step) const {
     return checkpoint_folder() / fmt::format("{}{:08}{}", prefix, step, suffix);
 }
@@ -76,15 +88,17 @@ RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
     return found;
 }
 
-void RunFolder::prune(std::size_t keep_last, std::uint64_t step) const {
-    std::vector<fs::path> all = checkpoints();
-    std::erase_if(all, [&](const fs::path& path) { return *step_of(path) > step; });
-    if (keep_last == 0 || all.size() <= keep_last) return;
-    all.resize(all.size() - keep_last);
-    for (const fs::path& old : all) {
+void RunFolder::prune(const Keeping& keeping, std::uint64_t newest) const {
+    std::vector<std::uint64_t> steps;
+    std::map<std::uint64_t, fs::path> paths;
+    for (const fs::path& path : checkpoints()) {
+        steps.push_back(*step_of(path));
+        paths[steps.back()] = path;
+    }
+    for (std::uint64_t step : steps_to_remove(steps, keeping, newest)) {
         std::error_code failure;
-        fs::remove(old, failure);
-        check(!failure, "cannot remove the old checkpoint " + quoted(old) + ": " + failure.message());
+        fs::remove(paths[step], failure);
+        check(!failure, "cannot remove the old checkpoint " + quoted(paths[step]) + ": " + failure.message());
     }
 }
 

@@ -14,6 +14,17 @@
 
 namespace ulmpi {
 
+/// Which checkpoints stay when another one has been published.
+struct Keeping {
+    std::size_t last = 0;     ///< so many of the newest; 0: all
+    std::uint64_t every = 0;  ///< those whose step is a multiple of it; 0: none for that reason
+    std::optional<std::uint64_t> best = std::nullopt;  ///< that of this step
+};
+/// Those of `steps`, which ascend, to be removed after that of step `newest` was published. What is newer was passed
+/// over, or belongs to another try: it is left alone. Pure.
+std::vector<std::uint64_t> steps_to_remove(std::vector<std::uint64_t> steps, const Keeping& keeping,
+                                           std::uint64_t newest);
+
 /// Paths and housekeeping. For one rank; nothing is cached.
 class RunFolder {
 public:
@@ -40,9 +51,8 @@ public:
     };
     Found newest_verified(const Communicator& ranks) const;
 
-    /// Of the checkpoints up to `step`, the newest `keep_last` stay and older ones are removed; 0 keeps all. What is
-    /// newer was passed over, or belongs to another try: it is left alone.
-    void prune(std::size_t keep_last, std::uint64_t step) const;
+    /// Removes the checkpoints that need not stay (steps_to_remove). Throws Error.
+    void prune(const Keeping& keeping, std::uint64_t newest) const;
     /// Removes the half-written checkpoints that dead writers left (data/publish.hpp). Returns how many.
     std::size_t remove_stale_temporaries() const;
 

@@ -22,16 +22,34 @@ std::uint64_t length_to_keep(const std::filesystem::path& path, std::uint64_t st
     return keep;
 }
 
-}  // namespace
-
-bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step) {
+// Every whole record of that step.
+template <class Body>
+void for_each_of(const std::filesystem::path& path, std::uint64_t step, Body body) {
     std::ifstream in(path, std::ios::binary);
     for (std::string line; std::getline(in, line);) {
         const auto record = nlohmann::json::parse(line, nullptr, false);
-        if (record.is_discarded() || record.value("step", std::uint64_t{0}) != step) continue;
-        if (const std::string kind = record.value("kind", ""); kind == "valid" || kind == "test") return true;
+        if (!record.is_discarded() && record.value("step", std::uint64_t{0}) == step) body(record);
     }
-    return false;
+}
+
+}  // namespace
+
+bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step) {
+    bool holds = false;
+    for_each_of(path, step, [&](const nlohmann::json& record) {
+        const std::string kind = record.value("kind", "");
+        holds = holds || kind == "valid" || kind == "test";
+    });
+    return holds;
+}
+
+std::optional<double> validation_loss(const std::filesystem::path& path, std::uint64_t step) {
+    std::optional<double> loss;
+    for_each_of(path, step, [&](const nlohmann::json& record) {
+        if (record.value("kind", "") == "valid" && record.contains("loss") && record["loss"].is_number())
+            loss = record["loss"].get<double>();
+    });
+    return loss;
 }
 
 Record number(double value) { return std::strtod(fmt::format("{:.9g}", value).c_str(), nullptr); }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "data/file_descriptor.hpp"
@@ -19,13 +20,16 @@ Record number(double value);
 /// Whether a file of metrics holds an evaluation ("valid" or "test") of that step.
 bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step);
 
+/// The validation loss that a file of metrics holds of that step; none, or one that is no number, is none.
+std::optional<double> validation_loss(const std::filesystem::path& path, std::uint64_t step);
+
 /// Appends records; one rank. Lines of steps after `step` are cut when opened: they are about to be run again.
 class MetricsFile {
 public:
     MetricsFile(const std::filesystem::path& path, std::uint64_t step);
     /// Throws Error when the line cannot be written.
     void write(const Record& record);
-    /// Until all lines are on the disk.
+    /// Until all lines are on the disk. Another thread may write meanwhile.
     void sync();
 
 private:

@@ -25,7 +25,8 @@ const ModelConfig& checked(const ModelConfig& config, const Extents& extents) {
 }  // namespace
 
 RankModel::RankModel(const Communicator& world, const Layout& wanted, const ModelConfig& config, const HeadConfig& head,
-                     const PassPlan& plan, const std::optional<AdamwConfig>& adamw)
+                     const PassPlan& plan, const std::optional<AdamwConfig>& adamw,
+                     const std::optional<SaveMode>& saves)
     : topology(world, wanted.extents, &timeline),
       layout(wanted),
       stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
@@ -43,9 +44,12 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
         layout.threads, training,    layout.precision};
     const std::size_t weights = store.size() * sizeof(Real);
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
-    memory = {weights + rounded, training ? weights : 0, training ? 2 * weights : 0,
+    memory = {weights + rounded,
+              training ? weights : 0,
+              training ? 2 * weights : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
-              2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches)};
+              2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches),
+              saves ? room_for(plan_save(store, true, topology), *saves == SaveMode::async).bytes() : 0};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
@@ -57,11 +61,12 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
             together_bytes <= static_cast<double>(limit),
             fmt::format(
                 "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
-                "activations {}, tokens of a step {}); use more nodes, a larger --tensor-parallel-size or "
-                "--pipeline-parallel-size, or a smaller --micro-batch-size or --global-batch-size",
+                "activations {}, tokens of a step {}, saving {}); use more nodes, a larger --tensor-parallel-size or "
+                "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
                 format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
                 format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
-                format_bytes(memory.activations), format_bytes(memory.tokens)));
+                format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),
+                saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
     if (adamw) optimizer.emplace(store, *adamw);

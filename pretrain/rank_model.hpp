@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "checkpoints/checkpoint_writer.hpp"
 #include "model/stage.hpp"
 #include "parallel/topology.hpp"
 #include "pretrain/layout.hpp"
@@ -17,18 +18,20 @@ struct PassPlan {
     int micro_batches = 1;
 };
 
-/// Bytes that a rank will need: weights, gradients, moments, activations, and the tokens of a step.
+/// Bytes that a rank will need: weights, gradients, moments, activations, the tokens of a step, and what saving takes.
 struct MemoryEstimate {
-    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0;
-    std::size_t total() const { return parameters + gradients + moments + activations + tokens; }
+    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0;
+    std::size_t total() const { return parameters + gradients + moments + activations + tokens + saving; }
 };
 
 class RankModel {
 public:
     /// Collective. Throws UsageError, alike on every rank, when the layout does not fit the model, or when the estimate
-    /// exceeds the node's memory. `adamw`: none when there will be no training. Weights are not initialised yet.
+    /// exceeds the node's memory. `adamw`: none when there will be no training; `saves`: none when there will be no
+    /// checkpoints with moments. Weights are not initialised yet.
     RankModel(const Communicator& world, const Layout& layout, const ModelConfig& config, const HeadConfig& head,
-              const PassPlan& plan, const std::optional<AdamwConfig>& adamw);
+              const PassPlan& plan, const std::optional<AdamwConfig>& adamw,
+              const std::optional<SaveMode>& saves = std::nullopt);
     RankModel(const RankModel&) = delete;
     RankModel& operator=(const RankModel&) = delete;
 

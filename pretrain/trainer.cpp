@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdlib>
+#include <cmath>
 #include <future>
 #include <string_view>
 
 #include "checkpoints/checkpoint.hpp"
-#include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
 #include "data/sample_ledger.hpp"
@@ -17,6 +16,7 @@
 #include "parallel/run_main.hpp"
 #include "pretrain/interruption.hpp"
 #include "pretrain/profile.hpp"
+#include "pretrain/saving.hpp"
 
 namespace ulmpi {
 namespace {
@@ -45,23 +45,24 @@ public:
           description_(description),
           progress_(progress),
           start_(progress),
-          saved_step_(progress.step),
           interruption_(signals, end_of_job(run, signals, model.topology.all), model.topology.all),
           folder_(run.run),
-          save_interval_(save_interval_from(run.save_interval)),
           leader_(model.topology.all.rank() == 0),
-          bar_(description.title, "steps", task.steps(), leader_, progress.step) {
+          bar_(description.title, "steps", task.steps(), leader_, progress.step),
+          saving_(model, run, {description.metadata, description.tokenizer_json, [this] { metrics_->sync(); }},
+                  progress, pace_, bar_) {
         together(model.topology.all, [&] {
             if (!leader_) return;
             folder_.create();
             if (!lock) lock.emplace(folder_);
             folder_.remove_stale_temporaries();
         });
-        pace_.save = guessed_save_seconds(12 * static_cast<double>(model.parameters()));
         const std::filesystem::path metrics = folder_.root() / "metrics.jsonl";
         if (progress.step > 0 && task.evaluates() && run.eval_interval > 0 && progress.step % run.eval_interval == 0) {
             const bool left_off = std::filesystem::exists(metrics) && !holds_evaluation(metrics, progress.step);
             evaluation_due_ = broadcast_value(left_off, model.topology.all, 0);
+            // Its checkpoint may be older than the evaluation and not know that it is the best.
+            saving_.evaluated(progress.step, validation_loss(metrics, progress.step).value_or(NAN));
         }
         if (!leader_) return;
         write_file(folder_.root() / "tokenizer.json", description.tokenizer_json);
@@ -73,11 +74,13 @@ public:
         const std::string about = model_.description();
         if (leader_) fmt::print(stderr, "{}: {} steps; {}\n", description_.title, task_.steps(), about);
         begin_profile(model_, run_.profile);
-        begin_ = last_save_ = Clock::now();
+        begin_ = Clock::now();
         while (progress_.step < task_.steps()) {
+            saving_.look();
             if (evaluation_due_) evaluation_due_ = !evaluate(false);
-            const bool stop = interruption_.agreed(pace_.needed());
-            if (progress_.step > saved_step_ && (stop || save_is_due())) save(stop);
+            const bool due = saving_.due(progress_.step);
+            const bool stop = interruption_.agreed(pace_.needed(int(saving_.under_way()) + int(due)));
+            if (due || (stop && saving_.is_behind(progress_.step))) save(stop);
             if (stop) return stopped();
             const Clock::time_point before = Clock::now();
             const StepPlan plan = next_step();
@@ -95,6 +98,7 @@ public:
     /// What follows the last checkpoint. Returns the exit status.
     int judge() {
         if (!evaluate(true)) return stopped();
+        if (saving_.best_is_due()) save(true);  // so that it says so
         if (leader_) metrics_->sync();
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         table();
@@ -170,8 +174,10 @@ private:
     // False if it was left off.
     bool evaluate(bool last) {
         const During phase(&model_.timeline, Phase::evaluate);
-        // A pass of some micro-batches forward may take longer than a step of one.
-        const double needed = 1.5 * pace_.step + (last ? 1.5 * pace_.step + 3 : pace_.needed());
+        // A pass of some micro-batches forward may take longer than a step of one. It may make a save due.
+        const double needed =
+            1.5 * pace_.step +
+            (last && run_.eval_interval == 0 ? 1.5 * pace_.step + 3 : pace_.needed(int(saving_.under_way()) + 1));
         std::optional<std::vector<Record>> records = task_.evaluate(last, [&] { return interruption_.agreed(needed); });
         if (!records) return false;
         for (Record& record : *records) {
@@ -181,15 +187,10 @@ private:
             with_step.update(record);
             if (leader_) metrics_->write(with_step);
             last_evaluation_.push_back(with_step);
+            if (run_.eval_interval > 0 && record["kind"] == "valid")
+                saving_.evaluated(progress_.step, record["loss"].get<double>());
         }
         return true;
-    }
-
-    // Rank 0's clock decides for all.
-    bool save_is_due() const {
-        if (save_interval_.steps > 0) return progress_.step % save_interval_.steps == 0;
-        return save_interval_.seconds > 0 &&
-               broadcast_value(seconds_since(last_save_), model_.topology.all, 0) >= save_interval_.seconds;
     }
 
     // With a checkpoint of all that was done; what was left off is done when the run goes on.
@@ -204,52 +205,18 @@ private:
         if (leader_) metrics_->sync();
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         if (leader_)
-            fmt::print(stderr, "{}{}: stopped by {} at step {} of {}; the same command goes on from there\n", phases,
-                       description_.title, interruption_.reason(), progress_.step, task_.steps());
+            fmt::print(stderr, "{}{}{}: stopped by {} at step {} of {}; the same command goes on from there\n", phases,
+                       saves(), description_.title, interruption_.reason(), progress_.step, task_.steps());
         return stopped_early;
     }
 
-    // A save that fails between steps is said and the run goes on; the last one must succeed.
     void save(bool last) {
-        const During phase(&model_.timeline, Phase::save);
-        const Clock::time_point before = Clock::now();
-        nlohmann::json metadata = description_.metadata;
-        metadata["progress"] = {{"step", progress_.step},
-                                {"tokens", progress_.tokens},
-                                {"seconds", progress_.seconds},
-                                {"seed", training_.seed},
-                                {"updates_by_group", model_.optimizer->updates_by_group()},
-                                {"complete", progress_.step >= task_.steps()}};
-        if (const std::string read = ledger(); !read.empty()) metadata["progress"]["ledger"] = read;
-        if (leader_) metrics_->sync();
-        if (leader_) folder_.restore_checkpoint_folder();
-        const std::filesystem::path path = folder_.checkpoint_path(progress_.step);
-        const Moments moments{model_.optimizer->first_moments(), model_.optimizer->second_moments()};
-        const std::optional<std::string> failure =
-            save_checkpoint(path, metadata, description_.tokenizer_json, model_.store, moments, model_.topology);
-        last_save_ = Clock::now();
-        if (!failure) {
-            saved_step_ = progress_.step;
-            pace_.save_took(seconds_since(before));
-            if (leader_) prune();
-            return;
-        }
-        if (last) {
-            check(!leader_, "the last checkpoint could not be saved: " + *failure);
-            model_.topology.all.barrier();  // until rank 0 has ended the job
-        }
-        bar_.clear();
-        if (leader_)
-            fmt::print(stderr, "note: the checkpoint of step {} could not be saved ({}); the run goes on\n",
-                       progress_.step, *failure);
-    }
-
-    // A file too many is no reason to end a run.
-    void prune() {
-        const std::string problem = problem_of([&] { folder_.prune(run_.keep_last, progress_.step); });
-        if (problem.empty()) return;
-        bar_.clear();
-        fmt::print(stderr, "note: {}; the run goes on\n", problem);
+        ledger();
+        saving_.save(progress_,
+                     {{"seed", training_.seed},
+                      {"updates_by_group", model_.optimizer->updates_by_group()},
+                      {"complete", progress_.step >= task_.steps()}},
+                     last);
     }
 
     void table() const {
@@ -266,7 +233,18 @@ private:
                                                     : fmt::format("  {} {}", key, value.dump());
             fmt::print(stderr, "{}\n", line);
         }
-        fmt::print(stderr, "  {}\n", folder_.root().string());
+        fmt::print(stderr, "{}  {}\n", saves(), folder_.root().string());
+    }
+
+    // How the saves went, and where the best is to be found.
+    std::string saves() const {
+        std::string text = saving_.summary();
+        if (!text.empty()) text = "  " + text + "\n";
+        if (const std::optional<BestStep> best = saving_.best())
+            if (const auto path = folder_.checkpoint_path(best->step); std::filesystem::exists(path))
+                text += fmt::format("  best: validation loss {:.4f} at step {}, kept as {}\n", best->loss, best->step,
+                                    path.string());
+        return text;
     }
 
     RankModel& model_;
@@ -277,14 +255,13 @@ private:
     Progress progress_;
     Pace pace_;
     const Progress start_;  ///< of this process
-    std::uint64_t saved_step_;
     Interruption interruption_;
     RunFolder folder_;
-    SaveInterval save_interval_;
     bool leader_;
     ProgressLine bar_;
     std::optional<MetricsFile> metrics_;
-    Clock::time_point begin_ = Clock::now(), last_save_ = begin_;
+    Clock::time_point begin_ = Clock::now();
+    Saving saving_;
     bool evaluation_due_ = false;
     std::vector<Record> last_evaluation_;
     double last_loss_ = 0;
@@ -345,11 +322,10 @@ Progress resume_from(const StoredModel& stored, RankModel& model) {
                     model.topology, {.verified = true});
     const nlohmann::json& p = stored.info.metadata.at("progress");
     p.at("updates_by_group").get_to(model.optimizer->updates_by_group());
+    const Progress progress = progress_from(p);
     if (model.topology.all.rank() == 0)
-        fmt::print(stderr, "going on from {} (step {})\n", stored.path.string(), p.at("step").get<std::uint64_t>());
-    return {p.at("step").get<std::uint64_t>(), p.at("tokens").get<std::uint64_t>(), p.at("seconds").get<double>(),
-            p.contains("ledger") ? std::optional(std::strtoull(p["ledger"].get<std::string>().c_str(), nullptr, 16))
-                                 : std::nullopt};
+        fmt::print(stderr, "going on from {} (step {})\n", stored.path.string(), progress.step);
+    return progress;
 }
 
 }  // namespace ulmpi

@@ -13,6 +13,7 @@
 #include "pretrain/interruption.hpp"
 #include "pretrain/metrics.hpp"
 #include "pretrain/rank_model.hpp"
+#include "pretrain/run_progress.hpp"
 #include "pretrain/training_options.hpp"
 
 namespace ulmpi {
@@ -43,14 +44,6 @@ public:
     /// Records of an evaluation: after the last update (`last`), or in between. May be empty. None if it was left off
     /// because `leave_off`, asked now and then, said so.
     virtual std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) = 0;
-};
-
-/// How far a run is.
-struct Progress {
-    std::uint64_t step = 0, tokens = 0;
-    double seconds = 0;  ///< of training, over all restarts
-    /// Of the samples read (data/sample_ledger.hpp); none where an older version began without.
-    std::optional<std::uint64_t> ledger = 0;
 };
 
 /// What a run is besides its task: written into every checkpoint.

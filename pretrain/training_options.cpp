@@ -76,8 +76,14 @@ void add_run_options(OptionTable& table, RunOptions& o) {
     table.required("run");
     table.add("resume", o.resume, "auto: go on from the newest complete checkpoint in DIR; never; or a checkpoint");
     table.add("save-interval", o.save_interval, "updates between checkpoints, or time: 30m, 2h; 0: at the end alone");
-    table.add("keep-last", o.keep_last, "checkpoints to keep", "checkpoints");
+    table.add(
+        "save-mode", o.save_mode,
+        "async: the run goes on while a checkpoint is written, which takes memory for a copy of weights and moments");
+    table.choices("save-mode", {"sync", "async"});
+    table.add("keep-last", o.keep_last, "newest checkpoints to keep, beside the best of the evaluations in between",
+              "checkpoints");
     table.range("keep-last", 1, 1e9);
+    table.add("keep-every", o.keep_every, "keep those whose step is a multiple of this for good; 0: none", "updates");
     table.add("eval-interval", o.eval_interval, "updates between evaluations; 0: at the end alone", "updates");
     table.add("log-interval", o.log_interval, "updates between lines of metrics", "updates");
     table.range("log-interval", 1, 1e9);
@@ -195,6 +201,8 @@ SaveInterval save_interval_from(const std::string& text) {
                 fmt::format("--save-interval {} is neither a number of updates (500) nor a time (90s, 30m, 2h)", text));
     return {static_cast<std::uint64_t>(number), 0};
 }
+
+SaveMode save_mode_from(const std::string& text) { return text == "async" ? SaveMode::async : SaveMode::sync; }
 
 void check_run_options(const RunOptions& o) {
     save_interval_from(o.save_interval);

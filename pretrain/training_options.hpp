@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoints/checkpoint_writer.hpp"
 #include "model/config.hpp"
 #include "parallel/option_table.hpp"
 #include "pretrain/layout.hpp"
@@ -31,7 +32,9 @@ struct RunOptions {
     std::string run;                    ///< folder
     std::string resume = "auto";        ///< auto, never, or a checkpoint
     std::string save_interval = "30m";  ///< steps, or minutes with m, hours with h
+    std::string save_mode = "sync";     ///< sync or async
     std::size_t keep_last = 2;
+    std::uint64_t keep_every = 0;     ///< steps; 0: none
     std::uint64_t eval_interval = 0;  ///< steps; 0: at the end
     std::uint64_t log_interval = 10;  ///< steps
     std::string walltime = "auto";    ///< of the job: auto (Slurm's), none, or a time from the start
@@ -77,6 +80,9 @@ struct SaveInterval {
 };
 /// "500" steps, "30m", "2h"; 0: only at the end. UsageError naming --save-interval.
 SaveInterval save_interval_from(const std::string& text);
+
+/// "sync" or "async".
+SaveMode save_mode_from(const std::string& text);
 
 /// UsageError naming an option whose text cannot be read.
 void check_run_options(const RunOptions& options);

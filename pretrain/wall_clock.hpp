@@ -34,8 +34,9 @@ struct Pace {
     /// The longest is forgotten slowly, so that one slow step does not end the run minutes early for ever.
     void step_took(double seconds) { step = std::max(seconds, 0.98 * step); }
     void save_took(double seconds) { save = std::max(seconds, 0.8 * save); }
-    /// One step and a save behind it, half as long again as they took, and some seconds for everything else.
-    double needed() const { return 1.5 * (step + save) + 3; }
+    /// One step and a save behind it, half as long again as they took, and some seconds for everything else. Of
+    /// `saves` that come before the last: one that is under way, and one that is due before the step.
+    double needed(int saves = 0) const { return 1.5 * (step + (1 + saves) * save) + 3; }
 };
 
 /// A save nobody has measured yet: at 100 MB/s, a slow shared disk.

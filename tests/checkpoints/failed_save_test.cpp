@@ -1,5 +1,5 @@
 // Saves that fail, at any point and on any rank: every rank gets the same message, none waits, the checkpoint before
-// stays as it was and no temporary file is left.
+// stays as it was, no temporary file is left, and the same writer saves again afterwards.
 
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -31,9 +31,10 @@ private:
     rlimit before_{};
 };
 
-class FailedSave : public testing::Test {
+class FailedSave : public testing::TestWithParam<SaveMode> {
 protected:
-    FailedSave() : model_(topology_, sample_config(true)) {
+    FailedSave()
+        : model_(topology_, sample_config(true)), writer_(model_.store, model_.moments(), topology_, GetParam()) {
         std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit fails with EFBIG instead
         model_.fill();
         EXPECT_EQ(save(good_), std::nullopt);
@@ -41,7 +42,7 @@ protected:
     }
 
     std::optional<std::string> save(const std::filesystem::path& file) {
-        return save_checkpoint(file, metadata, "{}", model_.store, model_.moments(), topology_);
+        return save_while_learning(writer_, GetParam(), model_, file, metadata, "{}");
     }
     void expect_failure(const std::optional<std::string>& message, const std::string& words) {
         EXPECT_TRUE(message.has_value());
@@ -62,11 +63,12 @@ protected:
     SharedFolder folder_{world_};
     Topology topology_{world_, world_.size() == 4 ? Extents{2, 1, 2} : Extents{world_.size(), 1, 1}};
     SampleModel model_;
+    CheckpointWriter writer_;
     std::filesystem::path good_ = folder_ / "step-00000001.h5";
     std::string content_;
 };
 
-TEST_F(FailedSave, LimitOnTheSizeOfFiles) {
+TEST_P(FailedSave, LimitOnTheSizeOfFiles) {
     for (std::size_t limit : {std::size_t{0}, std::size_t{1000}, content_.size() / 2, content_.size() - 1}) {
         std::optional<std::string> message;
         {
@@ -80,7 +82,7 @@ TEST_F(FailedSave, LimitOnTheSizeOfFiles) {
     EXPECT_EQ(read_whole(good_), content_);
 }
 
-TEST_F(FailedSave, OnOneRankOnly) {
+TEST_P(FailedSave, OnOneRankOnly) {
     for (int rank = 0; rank < world_.size(); ++rank) {
         std::optional<std::string> message;
         {
@@ -97,7 +99,7 @@ TEST_F(FailedSave, OnOneRankOnly) {
 }
 
 // A disk that fills up after 1, 2, 3, … pages of the new checkpoint.
-TEST_F(FailedSave, DiskFullAtEveryPage) {
+TEST_P(FailedSave, DiskFullAtEveryPage) {
     const std::size_t page = 4096, pages = content_.size() / page + 1;
     std::int32_t mounted = 1;
     for (std::size_t room = 0; mounted == 1 && room <= pages + 1; room += 3) {
@@ -129,11 +131,14 @@ TEST_F(FailedSave, DiskFullAtEveryPage) {
     if (mounted == 0) GTEST_SKIP() << "a small file system of its own needs the right to mount";
 }
 
-TEST_F(FailedSave, NoSuchFolder) {
+TEST_P(FailedSave, NoSuchFolder) {
     expect_failure(save(folder_ / "none" / "step-00000002.h5"), "No such file or directory");
     expect_failure(save(good_ / "step-00000002.h5"), "Not a directory");
     EXPECT_EQ(save(good_), std::nullopt);
 }
+
+INSTANTIATE_TEST_SUITE_P(Modes, FailedSave, testing::Values(SaveMode::sync, SaveMode::async),
+                         [](const auto& mode) { return name_of(mode.param); });
 
 }  // namespace
 }  // namespace ulmpi

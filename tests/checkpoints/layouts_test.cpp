@@ -39,14 +39,21 @@ TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
         SampleModel written(writing, config);
         written.fill();
         const auto file = folder / (to_string(writing.extents) + ".h5");
-        EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, written.store, written.moments(), writing), std::nullopt);
-        EXPECT_EQ(written.differences(), 0U);
-        const std::string content = read_whole(file);
-        EXPECT_GT(content.size(), std::size_t{1000});
-        if (writing.all.rank() == 0) {
-            if (first_file.empty()) first_file = content;
-            EXPECT_EQ(content, first_file) << to_string(writing.extents);
-        }
+        for (SaveMode mode : {SaveMode::sync, SaveMode::async})
+            for (int threads : {1, 3}) {
+                CheckpointWriter writer(written.store, written.moments(), writing, mode, threads);
+                for (int time = 0; time < 2; ++time) {
+                    EXPECT_EQ(save_while_learning(writer, mode, written, file, metadata, tokenizer), std::nullopt);
+                    EXPECT_EQ(written.differences(), 0U);
+                    const std::string content = read_whole(file);
+                    EXPECT_GT(content.size(), std::size_t{1000});
+                    if (writing.all.rank() == 0) {
+                        if (first_file.empty()) first_file = content;
+                        EXPECT_EQ(content, first_file) << to_string(writing.extents) << " " << name_of(mode);
+                    }
+                    writing.all.barrier();
+                }
+            }
     });
     under_every_grid(world, [&](const Topology& reading) {
         SampleModel read(reading, config);
@@ -59,6 +66,57 @@ TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tied, Layouts, testing::Bool());
+
+// The copies of all ranks are all tensors and nothing else; without copies a rank needs room for one tensor at most.
+TEST(Checkpoint, WritersTakeTheRoomTheySay) {
+    const Communicator world = Communicator::world();
+    under_every_grid(world, [&](const Topology& topology) {
+        SampleModel model(topology, sample_config(true));
+        const SavePlan plan = plan_save(model.store, true, topology);
+        std::size_t all = 0, largest = 0;
+        for (const TensorPlacement& tensor : plan.tensors) {
+            all += 3 * tensor.shape.size();
+            largest = std::max(largest, tensor.shape.size());
+        }
+        std::size_t copied = room_for(plan, true).whole;
+        topology.all.all_reduce_sum(std::span<std::size_t>(&copied, 1));
+        EXPECT_EQ(copied, all);
+        EXPECT_LE(room_for(plan, false).whole, largest);
+        EXPECT_TRUE(topology.extents.tensor > 1 || room_for(plan, false).bytes() == 0);
+        const CheckpointWriter writer(model.store, model.moments(), topology, SaveMode::async);
+        EXPECT_EQ(writer.memory(), room_for(plan, true).bytes());
+    });
+}
+
+// What the caller does before and after the renaming: once each, on rank 0, and a failure of it is one of the save.
+TEST(Checkpoint, PublishingIsBetweenTwoCalls) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const Topology topology(world, {world.size(), 1, 1});
+    SampleModel model(topology, sample_config(true));
+    model.fill();
+    const auto file = folder / "a.h5";
+    for (SaveMode mode : {SaveMode::sync, SaveMode::async}) {
+        CheckpointWriter writer(model.store, model.moments(), topology, mode);
+        std::string calls;
+        writer.begin({file, metadata, tokenizer, [&] { calls += std::filesystem::exists(file) ? "?" : "before "; },
+                      [&] { calls += std::filesystem::exists(file) ? "after" : "?"; }});
+        EXPECT_TRUE(writer.busy());
+        const SaveResult result = writer.finish();
+        EXPECT_FALSE(writer.busy());
+        EXPECT_EQ(result.failure, std::nullopt);
+        EXPECT_GT(result.seconds, 0);
+        EXPECT_EQ(calls, world.rank() == 0 ? "before after" : "");
+        if (world.rank() == 0) {
+            EXPECT_EQ(result.bytes, std::filesystem::file_size(file));
+            std::filesystem::remove(file);
+        }
+        writer.begin({file, metadata, tokenizer, [] { throw Error("no metrics"); }});
+        EXPECT_NE(writer.finish().failure.value_or("").find("no metrics"), std::string::npos);
+        EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+        world.barrier();
+    }
+}
 
 TEST(Checkpoint, InfoIsWhatWasSaved) {
     const Communicator world = Communicator::world();

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 
@@ -68,16 +69,39 @@ TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
     EXPECT_NE(passed_over[2].find("step-00000002.h5' is damaged"), std::string::npos) << passed_over[2];
 }
 
-TEST_F(RunFolderTest, PruneKeepsTheNewest) {
-    for (std::uint64_t step : {10U, 20U, 30U, 100U}) make(step);
-    run_.prune(0, 100);
-    run_.prune(9, 100);
-    EXPECT_EQ(run_.checkpoints().size(), 4U);
-    run_.prune(2, 30);  // that of step 100 is another try's, or was passed over
-    EXPECT_EQ(run_.checkpoints(),
-              (std::vector<fs::path>{run_.checkpoint_path(20), run_.checkpoint_path(30), run_.checkpoint_path(100)}));
-    run_.prune(2, 100);
-    EXPECT_EQ(run_.checkpoints(), (std::vector<fs::path>{run_.checkpoint_path(30), run_.checkpoint_path(100)}));
+// Every set of steps below 10 with every way of keeping, against the sentence that describes it.
+TEST(StepsToRemove, AreThoseThatNothingKeeps) {
+    for (unsigned set = 0; set < 1024; ++set)
+        for (std::size_t last = 0; last <= 4; ++last)
+            for (std::uint64_t every = 0; every <= 4; ++every)
+                for (std::uint64_t best = 0; best <= 10; ++best)
+                    for (std::uint64_t newest = 0; newest < 10; ++newest) {
+                        std::vector<std::uint64_t> steps, expected;
+                        for (std::uint64_t step = 0; step < 10; ++step)
+                            if ((set >> step & 1U) != 0) steps.push_back(step);
+                        for (std::uint64_t step : steps) {
+                            const auto newer = static_cast<std::size_t>(std::ranges::count_if(
+                                steps, [&](std::uint64_t other) { return other > step && other <= newest; }));
+                            const bool stays = step > newest || last == 0 || newer < last || step == best ||
+                                               (every > 0 && step % every == 0);
+                            if (!stays) expected.push_back(step);
+                        }
+                        const auto kept_best = best < 10 ? std::optional(best) : std::nullopt;
+                        ASSERT_EQ(steps_to_remove(steps, {last, every, kept_best}, newest), expected)
+                            << set << " last " << last << " every " << every << " best " << best << " at " << newest;
+                    }
+}
+
+TEST_F(RunFolderTest, PruneRemovesFiles) {
+    for (std::uint64_t step : {10U, 20U, 30U, 40U, 100U}) make(step);
+    run_.prune({0}, 100);
+    run_.prune({9}, 100);
+    EXPECT_EQ(run_.checkpoints().size(), 5U);
+    run_.prune({1, 20, 10}, 40);  // that of step 100 is another try's, or was passed over
+    EXPECT_EQ(run_.checkpoints(), (std::vector<fs::path>{run_.checkpoint_path(10), run_.checkpoint_path(20),
+                                                         run_.checkpoint_path(40), run_.checkpoint_path(100)}));
+    run_.prune({2}, 100);
+    EXPECT_EQ(run_.checkpoints(), (std::vector<fs::path>{run_.checkpoint_path(40), run_.checkpoint_path(100)}));
 }
 
 TEST_F(RunFolderTest, OneProcessAtATime) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/checkpoint_writer.hpp"
 #include "model/kernels/philox.hpp"
 #include "model/stage.hpp"
 #include "parallel/random_key.hpp"
@@ -115,6 +116,20 @@ private:
             }
     }
 };
+
+/// Saves what fill() made. In async mode the model goes on meanwhile: what it holds then must not be what is written.
+inline std::optional<std::string> save_while_learning(CheckpointWriter& writer, SaveMode mode, SampleModel& model,
+                                                      const std::filesystem::path& file, const nlohmann::json& metadata,
+                                                      const std::string& tokenizer) {
+    writer.begin({file, metadata, tokenizer});
+    if (mode == SaveMode::async) model.clear();
+    std::optional<SaveResult> result;
+    while (!result) result = writer.look();
+    if (mode == SaveMode::async) model.fill();
+    return result->failure;
+}
+
+inline std::string name_of(SaveMode mode) { return mode == SaveMode::sync ? "Sync" : "Async"; }
 
 /// All grids that fill `ranks` ranks, at most 3 stages (the sample has 3 blocks) and 4 slices (4 heads).
 inline std::vector<Extents> grids_of(int ranks) {

@@ -45,6 +45,8 @@ UNUSABLE = {
     "replicas without sequences": (2, PRETRAIN + " --global-batch-size 1", "--global-batch-size 1", "2"),
     "giant model": (1, PRETRAIN + " --hidden-size 1048576 --num-layers 10000", "needs", "B on a node where it may use", "--tensor-parallel-size"),
     "giant model in slices": (2, PRETRAIN + " --hidden-size 65536 --num-layers 200 --tp 2", "weights", "--micro-batch-size"),
+    "giant copies": (2, PRETRAIN + " --hidden-size 65536 --num-layers 200 --pp 2 --save-mode async", "saving 6", "or --save-mode sync"),
+    "unknown way of saving": (1, PRETRAIN + " --save-mode later", "--save-mode", "sync, async"),
     "profile nowhere": (2, PRETRAIN + " --profile nowhere/trace.json", "--profile nowhere/trace.json", "folder"),
     "profile over a folder": (1, "bench step --num-layers 1 --hidden-size 8 --num-attention-heads 2 --profile shards", "--profile shards"),
     "unknown precision": (1, PRETRAIN + " --precision fp16", "fp16", "fp32, bf16"),

@@ -1,4 +1,4 @@
-"""kill -9 of one rank or of all, at random moments and in the middle of saves: no committed step is lost, the newest
+"""kill -9 of one rank or of all, at random moments and in the middle of saves of either mode: no committed step is lost, the newest
 checkpoint is always whole, and the run ends with the bits of one that was left alone.
 
 KILLS in the environment says how many (100 where it says nothing): KILLS=1000 kill_test.py ULMPI MPIEXEC."""
@@ -41,7 +41,9 @@ class Kill(Workshop):
     def life(self, run, layout, draw):
         """Starts the run and kills it somewhere. True if it was in the middle of a save, None if it was done before."""
         ranks, options = LAYOUTS[layout]
-        command = [self.ulmpi, *COMMAND.split(), *SHAPE, *options, "--save-interval", "2", "--run", run]
+        mode = draw.choice(["sync", "async"])
+        command = [self.ulmpi, *COMMAND.split(), *SHAPE, *options, "--save-interval", "2", "--save-mode", mode,
+                   "--run", run]
         if ranks > 1:
             command = [self.mpiexec, "-n", str(ranks)] + command
         job = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

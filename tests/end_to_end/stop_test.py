@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, tensors
+from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, progress, saved_steps, tensors
 
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 1 --threads-per-rank 1 --lr 3e-3"
 STAGES = {
@@ -78,6 +78,9 @@ class Stop(Workshop):
         for name, tensor in a.items():
             self.assertEqual(tensor.tobytes(), b[name].tobytes(), name)
         self.assertEqual(metrics(whole), metrics(parts))
+        self.assertEqual(progress(checkpoint(whole, LAST)), progress(checkpoint(parts, LAST)))
+        if "best" in progress(checkpoint(whole, LAST)):
+            self.assertIn(progress(checkpoint(parts, LAST))["best"]["step"], saved_steps(parts))
 
     def test_a_signal_to_any_rank_in_any_phase(self):
         cases = [(stage, layout) for stage in STAGES for layout in ("1", "dp2", "tp2", "pp2")]
@@ -89,6 +92,7 @@ class Stop(Workshop):
             self.ok(*arguments, "--run", whole, layout=layout)
             total, status, stops, lines = lines_of(f"{whole}/metrics.jsonl"), 75, [], 0
             draw = random.Random(cases.index(case))
+            arguments += ["--save-mode", "async" if cases.index(case) % 3 else "sync"]
             while status == 75 and len(stops) < 30:
                 which = draw.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
                 status, said = self.stopped_at(arguments, layout, parts, lines, which, to_all=draw.random() < 0.3)
@@ -108,7 +112,7 @@ class Stop(Workshop):
                 self.assert_same_run(whole, parts)
 
     def test_the_end_of_the_jobs_time(self):
-        arguments = [*STAGES["pretrain"], "--save-interval 0"]
+        arguments = [*STAGES["pretrain"], "--save-interval 7"]
         arguments[0] = arguments[0].replace("--train-steps 40", "--train-steps 4000 --lr-schedule constant")
         os.mkdir("bin")
         with open("bin/squeue", "w") as file:  # what Slurm would say
@@ -118,7 +122,8 @@ class Stop(Workshop):
         for walltime, more in (("--walltime 5s", {}), ("", job_of_slurm)):
             with self.subTest(walltime=walltime):
                 begin = time.time()
-                job = self.start([*arguments, walltime, "--run", "short"], "dp2" if walltime else "1", more)
+                mode = "--save-mode async" if walltime else "--save-mode sync"
+                job = self.start([*arguments, walltime, mode, "--run", "short"], "dp2" if walltime else "1", more)
                 _, said = job.communicate(timeout=60)
                 self.assertEqual(job.returncode, 75, said)
                 self.assertLess(time.time() - begin, 6)

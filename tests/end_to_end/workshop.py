@@ -146,6 +146,22 @@ def checkpoint(run, step):
     return os.path.join(run, "checkpoints", f"step-{step:08}.h5")
 
 
+def progress(path):
+    """What a checkpoint says of how far it is, without what depends on the time of day."""
+    import h5py  # Debian's python3-h5py
+
+    with h5py.File(path, "r") as file:
+        found = json.loads(file["metadata"][()])["progress"]
+    del found["seconds"]
+    return found
+
+
+def saved_steps(run):
+    """Of the complete checkpoints; none may be there in part."""
+    names = sorted(os.listdir(os.path.join(run, "checkpoints")))
+    return [int(name.removeprefix("step-").removesuffix(".h5")) for name in names]
+
+
 def tensors(path):
     """All tensors and moments of a checkpoint: name -> array."""
     import h5py  # Debian's python3-h5py

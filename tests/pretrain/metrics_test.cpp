@@ -55,6 +55,21 @@ TEST(MetricsTest, NumbersTellTwoFloatsApart) {
     }
 }
 
+TEST(MetricsTest, EvaluationsOfAStep) {
+    const TemporaryFolder folder;
+    const auto path = folder / "metrics.jsonl";
+    EXPECT_FALSE(holds_evaluation(path, 5));
+    EXPECT_EQ(validation_loss(path, 5), std::nullopt);
+    std::ofstream(path) << R"({"kind":"train","step":5,"loss":1.5}
+{"kind":"valid","step":5,"loss":2.5}
+{"kind":"valid","step":6,"loss":null}
+{"kind":"test","step":7,"loss":3.5}
+{"kind":"valid","step":8,"lo)";  // killed in the middle of a line
+    for (std::uint64_t step = 4; step <= 8; ++step) EXPECT_EQ(holds_evaluation(path, step), 5 <= step && step <= 7);
+    EXPECT_EQ(validation_loss(path, 5), 2.5);
+    for (std::uint64_t step : {4U, 6U, 7U, 8U}) EXPECT_EQ(validation_loss(path, step), std::nullopt);
+}
+
 TEST(TrainingOptionsTest, LengthOfARun) {
     TrainingOptions o;
     o.global_batch = 16;

@@ -221,7 +221,7 @@ run = {name}/classifier
         """Three stages are submitted once; each has to come back at least twice; nobody looks after them."""
         by_slurm = os.environ.get("DAY") == "slurm"
         command = (self.chain("day", submit="time = 1m\ngrace = 10s", steps=self.lengths(seconds=150)) if by_slurm else
-                   self.chain("day", slice_of_stage="walltime = 7s", steps=self.lengths(seconds=11)))
+                   self.chain("day", slice_of_stage="walltime = 6s", steps=self.lengths(seconds=7)))
         said = self.ok(command).decode()
         self.assertEqual([json.loads(line)["action"] for line in said.splitlines()], ["submitted"] * 3)
         done = self.run_ulmpi(command)

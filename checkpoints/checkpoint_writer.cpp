@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checkpoints/format.hpp"
+#include "data/direct_writer.hpp"
 #include "data/file_descriptor.hpp"
 #include "data/file_seal.hpp"
 #include "data/publish.hpp"
@@ -17,24 +18,15 @@ std::string text_from_first(std::string text, const Communicator& ranks) {
     return text;
 }
 
-// Writes in pieces that fit the processor's cache, and lets the disk begin with each at once; meanwhile another thread
-// takes the checksum, which takes about as long. Returns it.
-std::uint32_t write_summed(FileDescriptor& file, std::uint64_t offset, std::span<const std::byte> bytes) {
-    constexpr std::size_t at_once = std::size_t{1} << 20;
-    const auto policy = bytes.size() > at_once ? std::launch::async : std::launch::deferred;
-    std::future<std::uint32_t> crc = std::async(policy, [bytes] { return crc32_of(bytes); });
-    while (!bytes.empty()) {  // pieces end where pages of the file do
-        const std::span<const std::byte> piece =
-            bytes.first(std::min<std::size_t>(at_once - offset % at_once, bytes.size()));
-        file.write_at(offset, piece.data(), piece.size());
-        file.start_sync(offset, piece.size());
-        offset += piece.size();
-        bytes = bytes.subspan(piece.size());
-    }
-    return crc.get();
-}
-
 }  // namespace
+
+std::size_t save_memory(const SavePlan& plan, SaveMode mode) {
+    const bool has_large = std::ranges::any_of(plan.mine, [&](std::size_t job) {
+        return plan.tensor(job).shape.size() * sizeof(float) >= DirectWriter::least;
+    });
+    return room_for(plan, mode == SaveMode::async).bytes() +
+           (has_large ? DirectWriter::pieces * DirectWriter::piece : 0);
+}
 
 CheckpointWriter::CheckpointWriter(const ParameterStore& store, const Moments& moments, const Topology& topology,
                                    SaveMode mode, int threads)
@@ -104,8 +96,9 @@ std::string CheckpointWriter::work() {
                 if (!first_rank_) return;
                 outline_.emplace(request_.metadata, request_.tokenizer_json, plan_.tensors, plan_.jobs);
                 std::ranges::transform(outline_->tensors(), offsets_.begin(), &OutlinedTensor::offset);
-                const FileDescriptor made(temporary_, O_WRONLY | O_CREAT | O_TRUNC);
+                FileDescriptor made(temporary_, O_WRONLY | O_CREAT | O_TRUNC);
                 check(made.is_open(), "cannot create " + quoted(temporary_) + ": " + system_reason());
+                made.reserve(outline_->end_of_tensors());
             });
         case 1:
             return write();
@@ -125,21 +118,18 @@ void CheckpointWriter::exchange() {
 
 // Every tensor is gathered, even after a failure, so that no rank waits for another in vain.
 std::string CheckpointWriter::write() {
-    std::optional<FileDescriptor> file;
-    std::string problem = problem_of([&] {
-        file.emplace(temporary_, O_WRONLY);
-        check(file->is_open(), "cannot open " + quoted(temporary_) + ": " + system_reason() +
-                                   "; all ranks must see the folder of the checkpoints");
-    });
+    std::optional<DirectWriter> file;
+    std::string problem = problem_of([&] { file.emplace(temporary_); });
+    if (!problem.empty()) problem += "; all ranks must see the folder of the checkpoints";
     if (mode_ == SaveMode::sync) staging_.send();
     for (std::size_t i = 0; i < plan_.mine.size(); ++i) {
         const std::span<const float> tensor = staging_.tensor(i);
         const std::size_t job = plan_.mine[i];
         if (problem.empty())
-            problem = problem_of([&] { crc32s_[job] = write_summed(*file, offsets_[job], std::as_bytes(tensor)); });
+            problem = problem_of([&] { crc32s_[job] = file->write(offsets_[job], std::as_bytes(tensor)); });
     }
     staging_.wait();
-    return problem.empty() ? problem_of([&] { file->sync(); }) : problem;
+    return problem.empty() ? problem_of([&] { file->finish(); }) : problem;
 }
 
 void CheckpointWriter::publish_file() {

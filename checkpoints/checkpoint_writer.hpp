@@ -36,6 +36,9 @@ struct SaveResult {
     double seconds = 0;       ///< of work, copying included, not of waiting for a look(): of each phase's slowest rank
 };
 
+/// Bytes that saves take beside the model on this rank: the staging's room, and pieces on their way to the disk. Pure.
+std::size_t save_memory(const SavePlan& plan, SaveMode mode);
+
 class CheckpointWriter {
 public:
     /// Takes the memory for all saves. Everything must outlive this. `threads` share the copying. Collective over the
@@ -43,8 +46,7 @@ public:
     CheckpointWriter(const ParameterStore& store, const Moments& moments, const Topology& topology, SaveMode mode,
                      int threads = 1);
 
-    /// Bytes that saves take beside the model, on this rank.
-    std::size_t memory() const { return staging_.room().bytes(); }
+    std::size_t memory() const { return save_memory(plan_, mode_); }
     bool busy() const { return phase_ < phases; }
 
     /// Begins a save; none may be under way. When it returns in async mode, the model may change.

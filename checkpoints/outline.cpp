@@ -54,6 +54,12 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     }
 }
 
+std::uint64_t CheckpointOutline::end_of_tensors() const {
+    std::uint64_t end = 0;
+    for (const OutlinedTensor& tensor : tensors_) end = std::max(end, tensor.offset + tensor.bytes);
+    return end;
+}
+
 std::uint32_t CheckpointOutline::complete(const std::filesystem::path& path, std::span<const std::uint32_t> crc32s) {
     for (std::size_t t = 0; t < tensors_.size(); ++t)
         outline_->set_attribute(tensors_[t].dataset, crc_attribute, std::uint64_t{crc32s[t]});

@@ -30,6 +30,8 @@ public:
 
     /// In the order of the jobs.
     const std::vector<OutlinedTensor>& tensors() const { return tensors_; }
+    /// Bytes from the beginning of the file to the end of its last tensor.
+    std::uint64_t end_of_tensors() const;
 
     /// Sets the tensors' checksums and writes all that lies behind the seal and between the tensors into `path`, which
     /// holds the tensors. Returns the checksum of everything behind the seal. Throws Error.

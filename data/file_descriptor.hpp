@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -57,6 +58,24 @@ public:
             if (n == 0) errno = ENOSPC;  // a file system that gives no reason
             check_done(n > 0, "write");
             done += static_cast<std::size_t>(n);
+        }
+    }
+
+    /// Of a descriptor that was opened with O_DIRECT, in one call. Returns how many bytes were written: fewer, perhaps
+    /// none, where the file system takes no such write.
+    std::size_t write_directly_at(std::uint64_t offset, const void* bytes, std::size_t size) {
+        const ssize_t n = ::pwrite(descriptor_, bytes, size, static_cast<off_t>(offset));
+        check_done(n >= 0 || errno == EINVAL || errno == EINTR || errno == ENOTSUP, "write");
+        return static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    }
+
+    /// Takes room on the disk for the first `size` bytes, so that a lack of it is known before they are written, where
+    /// the file system can tell.
+    void reserve(std::uint64_t size) {
+        if (size == 0) return;
+        while (::fallocate(descriptor_, 0, 0, static_cast<off_t>(size)) != 0) {
+            if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == ENODEV) return;
+            check_done(errno == EINTR, "reserve room for");
         }
     }
 

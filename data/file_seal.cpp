@@ -1,6 +1,7 @@
 #include "data/file_seal.hpp"
 
 #include <fmt/format.h>
+#include <libdeflate.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -44,7 +45,7 @@ bool parse(std::string_view text, Number& number, int base) {
 }  // namespace
 
 std::uint32_t crc32_of(std::span<const std::byte> bytes, std::uint32_t before) {
-    return static_cast<std::uint32_t>(::crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+    return ::libdeflate_crc32(before, bytes.data(), bytes.size());  // several times as fast as zlib's
 }
 
 std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second, std::uint64_t second_bytes) {

@@ -49,7 +49,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
               training ? 2 * weights : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
               2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches),
-              saves ? room_for(plan_save(store, true, topology), *saves == SaveMode::async).bytes() : 0};
+              saves ? save_memory(plan_save(store, true, topology), *saves) : 0};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();

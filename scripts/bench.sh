@@ -69,7 +69,7 @@ saves() {
     rm -rf "$work/run"
     mpirun -n "$ranks" --oversubscribe --bind-to none "$ulmpi" pretrain --data "$work/shards" --num-layers 17 \
         --hidden-size 768 --num-attention-heads 12 --ffn-hidden-size 3200 --seq-length 32 --global-batch-size 2 \
-        --micro-batch-size 1 --train-steps 32 --keep-last 1 --run "$work/run" "${split[@]}" "$@" \
+        --micro-batch-size 1 --train-steps 64 --keep-last 1 --run "$work/run" "${split[@]}" "$@" \
         2>>"$work/errors" || { cat "$work/errors" >&2; fail "pretrain $* failed"; }
     grep saved "$work/errors" | tail -n 1 | tr -d '\n' >>"$work/$name"
     printf '  of %s bytes\n' "$(stat -c %s "$work/run/checkpoints/"*)" >>"$work/$name"
@@ -96,8 +96,8 @@ for ((round = 0; round < rounds; ++round)); do
                 rm -f "$work/zeros-$((file - 1))"
             done >>"$work/dd"
             rm "$work/zeros-4"
-            saves sync --save-mode sync --save-interval 8
-            saves async --save-mode async --save-interval 8 ;;
+            saves sync --save-mode sync --save-interval 16
+            saves async --save-mode async --save-interval 16 ;;
     esac
 done
 

@@ -65,17 +65,17 @@ public:
             return needs == Needs::room ? failing(ENOSPC) : Verdict::pass;
         }
         if (kind_ == "readonly") return needs == Needs::nothing ? Verdict::pass : failing(EROFS);
-        return first ? failing(kind_ == "eio" ? EIO : ENOSPC) : Verdict::pass;
+        return first ? failing(kind_ == "eio" ? EIO : kind_ == "einval" ? EINVAL : ENOSPC) : Verdict::pass;
     }
 
     void written(int file) {
-        remember([&] { written_.insert(file); }, path_of(file));
+        remember([&](const std::string& path) { written_.insert(path); }, file);
     }
     void flushed(int file) {
-        remember([&] { written_.erase(file); }, path_of(file));
+        remember([&](const std::string& path) { written_.erase(path); }, file);
     }
     void closed(int file) {
-        remember([&] { unflushed_ += static_cast<long>(written_.erase(file)); }, path_of(file));
+        remember([&](const std::string& path) { unflushed_ += static_cast<long>(written_.erase(path)); }, file);
     }
 
     static std::string path_of(int file) {
@@ -108,15 +108,16 @@ private:
         ::syscall(SYS_close, file);
     }
     template <class Change>
-    void remember(Change change, const std::string& path) {
+    void remember(Change change, int file) {
+        const std::string path = path_of(file);  // any descriptor of a file flushes all of it
         const std::lock_guard lock(guard_);
-        if (concerns(path)) change();
+        if (concerns(path)) change(path);
     }
 
     std::mutex guard_;
     std::string folder_, kind_, log_;
     long call_ = 0, calls_ = 0, unflushed_ = 0;
-    std::set<int> written_;
+    std::set<std::string> written_;
 };
 
 Faults& faults() {
@@ -150,6 +151,12 @@ int ftruncate_through(int file, off_t length) {
     if (faults().of("ftruncate", Faults::path_of(file), Needs::room) == Verdict::fail) return -1;
     faults().written(file);
     return next(file, length);
+}
+
+int fallocate_through(int file, int mode, off_t offset, off_t length) {
+    static const auto next = REAL(fallocate64);
+    if (faults().of("fallocate", Faults::path_of(file), Needs::room) == Verdict::fail) return -1;
+    return next(file, mode, offset, length);
 }
 
 }  // namespace
@@ -189,6 +196,10 @@ ssize_t pwrite(int file, const void* bytes, std::size_t size, off_t offset) {
 }
 ssize_t pwrite64(int file, const void* bytes, std::size_t size, off64_t offset) {
     return pwrite_through(file, bytes, size, offset);
+}
+int fallocate(int file, int mode, off_t offset, off_t length) { return fallocate_through(file, mode, offset, length); }
+int fallocate64(int file, int mode, off64_t offset, off64_t length) {
+    return fallocate_through(file, mode, offset, length);
 }
 int ftruncate(int file, off_t length) noexcept { return ftruncate_through(file, length); }
 int ftruncate64(int file, off64_t length) noexcept { return ftruncate_through(file, length); }

@@ -7,7 +7,7 @@
 //   FAULTY_RANK     of MPI: only the process of this rank counts; left out, every process
 //   FAULTY_CALL     the call that fails, the first is 1; left out, none
 //   FAULTY_KIND     how:
-//     enospc, eio   that one call fails with this error (close() closes all the same, as Linux does)
+//     enospc, eio, einval   that one call fails with this error (close() closes all the same, as Linux does)
 //     short         a write takes half of its bytes and says so; other calls succeed
 //     full          a write takes half, and from then on all that needs room fails with ENOSPC, whatever it is
 //     readonly      from that call on nothing can be changed or removed (EROFS)

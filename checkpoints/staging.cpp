@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/kernels/elementwise.hpp"
 #include "parallel/error.hpp"
 #include "parallel/team.hpp"
 
@@ -129,8 +130,7 @@ void Staging::make_copies() {
             const std::size_t first = std::max(begin, share.first),
                               last = std::min(begin + copy.from.size(), share.last);
             if (first < last)
-                std::memcpy(copy.to + (first - begin), copy.from.data() + (first - begin),
-                            (last - first) * sizeof(float));
+                copy_past_cache(copy.to + (first - begin), copy.from.data() + (first - begin), last - first);
             begin += copy.from.size();
         }
     });

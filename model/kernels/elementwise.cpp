@@ -1,5 +1,7 @@
 #include "model/kernels/elementwise.hpp"
 
+#include <hwy/cache_control.h>
+
 #include "model/kernels/simd_targets.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -34,6 +36,16 @@ void scale(Real* y, Real factor, std::size_t n) {
     const Vector f = hn::Set(Tag(), factor);
     transform(
         y, n, [=](Vector yi) HWY_ATTR { return hn::Mul(yi, f); }, y);
+}
+
+void copy_past_cache(Real* y, const Real* x, std::size_t n) {
+    const Tag d;
+    const std::size_t lanes = hn::Lanes(d);
+    std::size_t i = 0;
+    for (; i < n && reinterpret_cast<std::uintptr_t>(y + i) % (lanes * sizeof(Real)) != 0; ++i) y[i] = x[i];
+    for (; i + lanes <= n; i += lanes) hn::Stream(hn::LoadU(d, x + i), d, y + i);
+    for (; i < n; ++i) y[i] = x[i];
+    hwy::FlushStream();
 }
 
 /// The lanes values at x, in double.
@@ -74,6 +86,7 @@ HWY_EXPORT(add);
 HWY_EXPORT(add_bias);
 HWY_EXPORT(add_column_sums);
 HWY_EXPORT(scale);
+HWY_EXPORT(copy_past_cache);
 HWY_EXPORT(sum_of_squares);
 
 void add(Real* y, const Real* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(add)(y, x, n); }
@@ -82,6 +95,7 @@ void add_bias(Real* y, const Real* bias, std::size_t rows, std::size_t width) {
 }
 void add_column_sums(Real* sums, Matrix<const Real> x) { HWY_DYNAMIC_DISPATCH(add_column_sums)(sums, x); }
 void scale(Real* y, Real factor, std::size_t n) { HWY_DYNAMIC_DISPATCH(scale)(y, factor, n); }
+void copy_past_cache(Real* y, const Real* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(copy_past_cache)(y, x, n); }
 double sum_of_squares(const Real* x, std::size_t n) { return HWY_DYNAMIC_DISPATCH(sum_of_squares)(x, n); }
 
 }  // namespace ulmpi

@@ -16,6 +16,8 @@ void add_bias(Real* y, const Real* bias, std::size_t rows, std::size_t width);
 void add_column_sums(Real* sums, Matrix<const Real> x);
 /// y *= factor
 void scale(Real* y, Real factor, std::size_t n);
+/// y = x, past the caches: y is not to be read soon, so its old bytes need not be fetched, nor others be displaced.
+void copy_past_cache(Real* y, const Real* x, std::size_t n);
 /// sum x^2 in double. The order of the additions depends on n and the CPU's vector width, never on the address.
 double sum_of_squares(const Real* x, std::size_t n);
 

@@ -31,6 +31,19 @@ TEST_P(ElementwiseKernels, NothingIsWrittenPastTheEnd) {
     }
 }
 
+TEST_P(ElementwiseKernels, CopyFromAndToAnyAddress) {
+    for (std::size_t n : sizes())
+        for (std::size_t from : Sizes{0, 1, 3})
+            for (std::size_t to : Sizes{0, 1, 2, 5, 15}) {
+                const Reals x = values(n + from, 8);
+                Reals y(n + to + 3, Real{7}), want = y;
+                std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(from), n,
+                            want.begin() + static_cast<std::ptrdiff_t>(to));
+                copy_past_cache(y.data() + to, x.data() + from, n);
+                EXPECT_EQ(y, want);
+            }
+}
+
 TEST_P(ElementwiseKernels, BiasAndItsGradient) {
     for (std::size_t rows : Sizes{0, 1, 2, 3, 4, 5, 8, 131}) {
         for (std::size_t width : Sizes{1, 5, 16, 33}) {

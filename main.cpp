@@ -13,6 +13,7 @@
 #include "parallel/command_table.hpp"
 #include "parallel/option_names.hpp"
 #include "parallel/run_main.hpp"
+#include "parallel/stop_signals.hpp"
 #include "pretrain/commands.hpp"
 #include "pretrain/data_ledger.hpp"
 
@@ -64,6 +65,7 @@ int run(const std::vector<std::string>& words, const Communicator& world) {
 }  // namespace ulmpi
 
 int main(int argc, char** argv) {
+    ulmpi::hold_early_stops();
     ulmpi::choose_blas_kernels(argv);  // may start the program anew, so it comes before MPI
     return ulmpi::run_main(argc, argv, [](int count, char** words, const ulmpi::Communicator& world) {
         return ulmpi::run({words + 1, words + count}, world);

@@ -67,7 +67,7 @@ std::uint64_t CheckpointInfo::parameters() const {
 }
 
 void verify_seal_together(const std::filesystem::path& path, const Communicator& ranks) {
-    const Seal seal = together(ranks, [&] { return read_seal(path, checkpoint_kind); });
+    const Seal seal = together(ranks, [&] { return or_unusable([&] { return read_seal(path, checkpoint_kind); }); });
     const auto share = [&](int rank) {
         const Range part =
             even_slice(seal.bytes - seal_size, static_cast<std::size_t>(ranks.size()), static_cast<std::size_t>(rank));

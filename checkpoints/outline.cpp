@@ -36,9 +36,13 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     const int made = ::mkstemp(name.data());
     check(made >= 0, "cannot make a file in memory under /dev/shm: " + system_reason());
     ::close(made);
+    const struct Unlinked {
+        const std::string& name;
+        ~Unlinked() { ::unlink(name.c_str()); }
+    } in_any_case{name};
     memory_.emplace(name, O_RDONLY);
+    check(memory_->is_open(), "cannot open a file in memory under /dev/shm: " + system_reason());
     outline_ = Hdf5File::create(name);
-    ::unlink(name.c_str());
 
     Hdf5File& file = *outline_;
     file.set_attribute("/", "format_version", checkpoint_format);

@@ -102,6 +102,21 @@ void RunFolder::prune(const Keeping& keeping, std::uint64_t newest) const {
     }
 }
 
+std::vector<fs::path> RunFolder::set_newer_aside(std::uint64_t step) const {
+    std::vector<fs::path> aside;
+    for (const fs::path& path : checkpoints()) {
+        if (*step_of(path) <= step) continue;
+        int number = 1;
+        const auto name = [&] { return fs::path(fmt::format("{}.old-{}", path.string(), number)); };
+        while (fs::exists(name())) ++number;
+        std::error_code failure;
+        fs::rename(path, name(), failure);
+        check(!failure, "cannot rename " + quoted(path) + ": " + failure.message());
+        aside.push_back(name());
+    }
+    return aside;
+}
+
 std::size_t RunFolder::remove_stale_temporaries() const {
     return ulmpi::remove_stale_temporaries(checkpoint_folder(),
                                            [](const std::string& name) { return step_of(name).has_value(); });

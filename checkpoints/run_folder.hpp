@@ -53,6 +53,9 @@ public:
 
     /// Removes the checkpoints that need not stay (steps_to_remove). Throws Error.
     void prune(const Keeping& keeping, std::uint64_t newest) const;
+    /// Renames the checkpoints above `step`: a run that goes on from there has left them behind, and the next one is
+    /// not to take them for its own. Returns the new names. Throws Error.
+    std::vector<std::filesystem::path> set_newer_aside(std::uint64_t step) const;
     /// Removes the half-written checkpoints that dead writers left (data/publish.hpp). Returns how many.
     std::size_t remove_stale_temporaries() const;
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -21,6 +22,8 @@ class DirectWriter {
 public:
     /// Opens a file that is there. Throws Error.
     explicit DirectWriter(const std::filesystem::path& path);
+    DirectWriter(const DirectWriter&) = delete;  // writes under way know where it is
+    DirectWriter& operator=(const DirectWriter&) = delete;
 
     /// Writes `bytes` at `offset`, which nobody else may write to. Returns their CRC-32; they may change then. Throws
     /// Error, perhaps for what was written before.

@@ -69,12 +69,13 @@ public:
         return static_cast<std::size_t>(std::max<ssize_t>(n, 0));
     }
 
-    /// Takes room on the disk for the first `size` bytes, so that a lack of it is known before they are written, where
-    /// the file system can tell.
+    /// Makes an empty file `size` bytes long and takes room on the disk for them, so that a lack of it is known before
+    /// they are written, where the file system can tell. That it has its length first matters on network file systems:
+    /// a node may write zeros around its own bytes where it believes that the file ends.
     void reserve(std::uint64_t size) {
         if (size == 0) return;
         while (::fallocate(descriptor_, 0, 0, static_cast<off_t>(size)) != 0) {
-            if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == ENODEV) return;
+            if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == ENODEV) return truncate(size);
             check_done(errno == EINTR, "reserve room for");
         }
     }
@@ -88,7 +89,7 @@ public:
     /// system knows no locks.
     bool try_lock() { return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
 
-    /// Cuts the file off.
+    /// Cuts the file off, or lengthens it by zeros.
     void truncate(std::uint64_t length) {
         check_done(::ftruncate(descriptor_, static_cast<off_t>(length)) == 0, "write");
     }

@@ -135,8 +135,8 @@ std::optional<ChainRecord> ChainRecord::load(const fs::path& folder) {
         const json stored = json::parse(file);
         ChainRecord record{stored.at("config"), {}};
         for (const json& stage : stored.at("stages"))
-            record.stages.push_back(
-                {stage.at("command"), stage.at("run"), stage.at("job"), stage.at("script"), stage.at("log")});
+            record.stages.push_back({stage.at("command"), stage.at("run"), stage.at("job"), stage.at("script"),
+                                     stage.at("log"), stage.at("evaluates")});
         return record;
     } catch (const json::exception&) {
         throw UsageError(quoted(path) + " is not what ulmpi submit writes: remove it, or give another --jobs");
@@ -150,7 +150,8 @@ void ChainRecord::save(const fs::path& folder) const {
                                     {"run", stage.run},
                                     {"job", stage.job},
                                     {"script", stage.script},
-                                    {"log", stage.log}});
+                                    {"log", stage.log},
+                                    {"evaluates", stage.evaluates}});
     write_file(folder / "chain.json", stored.dump(1) + "\n");
 }
 

@@ -44,6 +44,7 @@ std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, co
 struct ChainRecord {
     struct Stage {
         std::string command, run, job, script, log;
+        bool evaluates = false;  ///< it is complete when it has been judged
     };
     std::string config;
     std::vector<Stage> stages;

@@ -23,7 +23,9 @@ std::string key_of(const std::string& line) {
 
 std::vector<std::string> directives(const JobRequest& request, const JobWork& work) {
     std::vector<std::string> lines;
-    const auto add = [&](const char* key, const auto& value) { lines.push_back(fmt::format("--{}={}", key, value)); };
+    const auto add = [&](const char* key, const auto& value) {  // sbatch reads quotes as a shell does
+        lines.push_back(fmt::format("--{}={}", key, shell_word(fmt::format("{}", value))));
+    };
     const auto add_if = [&](const char* key, const auto& value) {
         if (value) add(key, *value);
     };

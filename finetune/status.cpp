@@ -27,10 +27,11 @@ namespace fs = std::filesystem;
 struct RunState {
     std::uint64_t step = 0, steps = 0;  ///< 0: nothing yet, not known
     std::optional<double> loss, seconds_left, error, valid_loss;
-    bool finished = false;  ///< its last checkpoint is there
+    bool finished = false;  ///< its last checkpoint is there, and was judged where it is to be
 };
 
-RunState run_state(const fs::path& run) {
+RunState run_state(const ChainRecord::Stage& stage) {
+    const fs::path run = stage.run;
     RunState state;
     std::ifstream file(run / "metrics.jsonl", std::ios::binary);
     for (std::string line; std::getline(file, line);) {
@@ -53,7 +54,8 @@ RunState run_state(const fs::path& run) {
         }
     }
     std::error_code failure;
-    state.finished = state.steps > 0 && fs::exists(RunFolder(run).checkpoint_path(state.steps), failure);
+    state.finished = state.steps > 0 && fs::exists(RunFolder(run).checkpoint_path(state.steps), failure) &&
+                     (!stage.evaluates || holds_evaluation(run / "metrics.jsonl", state.steps));
     return state;
 }
 
@@ -89,7 +91,7 @@ void show(const fs::path& folder, const ChainRecord& chain, bool for_people) {
     print(fmt::format("{} ({})", folder.string(), chain.config));
     print(fmt::format(fmt::runtime(row), "stage", "job", "state", "step", "loss", "valid", "error", "left", "run"));
     for (const ChainRecord::Stage& stage : chain.stages) {
-        const RunState run = run_state(stage.run);
+        const RunState run = run_state(stage);
         const std::string state = state_of(stage, run, queue);
         const bool runs = state == "running";
         const auto decimals = [](const std::optional<double>& value) {

@@ -148,7 +148,8 @@ ChainRecord record_before(const std::vector<ConfiguredStage>& stages, const std:
         if (before && states[i].need == Need::nothing)
             for (const ChainRecord::Stage& old : before->stages)
                 if (old.run == stages[i].run) stage = old;
-        std::tie(stage.command, stage.run) = std::tie(stages[i].command, stages[i].run);
+        std::tie(stage.command, stage.run, stage.evaluates) =
+            std::tie(stages[i].command, stages[i].run, stages[i].evaluates);
     }
     return record;
 }

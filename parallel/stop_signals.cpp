@@ -32,6 +32,13 @@ void remember(int signal) {
     errno = saved;
 }
 
+void hold(int how) {
+    sigset_t early;
+    sigemptyset(&early);
+    sigaddset(&early, SIGUSR1);
+    pthread_sigmask(how, &early, nullptr);
+}
+
 }  // namespace
 
 StopSignals::StopSignals() {
@@ -41,7 +48,10 @@ StopSignals::StopSignals() {
     action.sa_handler = remember;
     action.sa_flags = SA_RESTART;
     for (int signal : signals) sigaction(signal, &action, nullptr);
+    hold(SIG_UNBLOCK);
 }
+
+void hold_early_stops() { hold(SIG_BLOCK); }
 
 int StopSignals::received() const { return first_signal; }
 

@@ -27,6 +27,10 @@ private:
     std::chrono::system_clock::time_point since_ = std::chrono::system_clock::now();
 };
 
+/// Holds SIGUSR1 back until a StopSignals is made: who asks for a checkpoint before the program listens waits, and does
+/// not end it. To be called first of all, also in a program that starts itself anew.
+void hold_early_stops();
+
 /// "SIGTERM"
 const char* signal_name(int signal);
 

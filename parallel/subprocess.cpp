@@ -77,7 +77,10 @@ Finished run_program(const std::vector<std::string>& words) {
     sigaddset(&ignored, SIGPIPE);
     sigaddset(&ignored, SIGXFSZ);
     posix_spawnattr_setsigdefault(&attributes, &ignored);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     pid_t process = 0;
     const int failure = ::posix_spawnp(&process, words.at(0).c_str(), &actions, &attributes, pointers(arguments).data(),
                                        pointers(environment).data());

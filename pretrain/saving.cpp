@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <system_error>
+
 namespace ulmpi {
 namespace {
 
@@ -100,7 +102,12 @@ void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
         const Keeping keeping{run_.keep_last, run_.keep_every,
                               progress.best ? std::optional(progress.best->step) : std::nullopt};
         const auto prune = [this, keeping, step = progress.step] {
-            pruning_ = std::async(std::launch::async, [this, keeping, step] { prune_or_say(folder_, keeping, step); });
+            const auto remove = [this, keeping, step] { prune_or_say(folder_, keeping, step); };
+            try {
+                pruning_ = std::async(std::launch::async, remove);
+            } catch (const std::system_error&) {  // no more threads
+                remove();
+            }
         };
         if (leader_) folder_.restore_checkpoint_folder();
         writer_.begin({folder_.checkpoint_path(progress.step), std::move(metadata), surroundings_.tokenizer_json,

@@ -24,6 +24,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+// In a job that Slurm has started before.
+bool came_back() {
+    const char* restarts = std::getenv("SLURM_RESTART_COUNT");
+    return restarts != nullptr && *restarts != 0 && std::string_view(restarts) != "0";
+}
+
 // Rank 0 keeps the time.
 std::optional<Interruption::Time> end_of_job(const RunOptions& run, const StopSignals& signals,
                                              const Communicator& all) {
@@ -56,6 +62,10 @@ public:
             folder_.create();
             if (!lock) lock.emplace(folder_);
             folder_.remove_stale_temporaries();
+            for (const std::filesystem::path& path : folder_.set_newer_aside(progress.step))
+                fmt::print(stderr,
+                           "note: {} is the name now of a checkpoint above step {}, from which the run goes on\n",
+                           path.string(), progress.step);
         });
         const std::filesystem::path metrics = folder_.root() / "metrics.jsonl";
         if (progress.step > 0 && task.evaluates() && run.eval_interval > 0 && progress.step % run.eval_interval == 0) {
@@ -103,6 +113,13 @@ public:
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         table();
         if (leader_) fmt::print(stderr, "{}", phases);
+        return 0;
+    }
+
+    /// The last checkpoint once more, which does not know that its evaluation, of so much loss, was the best.
+    int remember_best(double loss) {
+        saving_.evaluated(progress_.step, loss);
+        save(true);
         return 0;
     }
 
@@ -279,6 +296,8 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
     const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
     if (task.evaluates() && !judged) return started().judge();
+    const double loss = broadcast_value(validation_loss(metrics, progress.step).value_or(NAN), model.topology.all, 0);
+    if (run.eval_interval > 0 && is_better(loss, progress.best)) return started().remember_best(loss);
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
     return 0;
@@ -286,8 +305,7 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
 
 std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world) {
     // Of a job that came back from a node that is lost, the lock may outlive the process by a lease of the file system.
-    const char* restarts = std::getenv("SLURM_RESTART_COUNT");
-    const std::chrono::seconds patience(restarts != nullptr && std::string_view(restarts) != "0" ? 180 : 0);
+    const std::chrono::seconds patience(came_back() ? 180 : 0);
     std::optional<RunLock> lock;
     together(world, [&] {
         if (world.rank() == 0 && std::filesystem::is_directory(run.run)) lock.emplace(RunFolder(run.run), patience);
@@ -296,8 +314,9 @@ std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world
 }
 
 std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world) {
-    if (run.resume != "auto" && run.resume != "never") return open_model(run.resume, world);
-    if (run.resume == "never") {
+    const std::string resume = came_back() ? "auto" : run.resume;  // the other two are for its first start
+    if (resume != "auto" && resume != "never") return open_model(resume, world);
+    if (resume == "never") {
         together(world, [&] {
             check_usage(
                 RunFolder(run.run).checkpoints().empty(),

@@ -124,7 +124,8 @@ TEST(DirectWriter, RoomIsReservedOrLackingAtOnce) {
     EXPECT_NE(failure.find("No space left on device"), std::string::npos);
     faulty_calls_begin(folder.path().c_str(), 1, "einval");  // a file system that cannot
     file.reserve(6000);
-    EXPECT_EQ(faulty_calls_end(), 1);
+    EXPECT_EQ(faulty_calls_end(), 2);
+    EXPECT_EQ(std::filesystem::file_size(folder / "file"), 6000U);
 }
 
 }  // namespace

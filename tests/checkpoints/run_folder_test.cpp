@@ -69,6 +69,20 @@ TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
     EXPECT_NE(passed_over[2].find("step-00000002.h5' is damaged"), std::string::npos) << passed_over[2];
 }
 
+TEST_F(RunFolderTest, NewerOnesAreSetAside) {
+    for (std::uint64_t step : {1, 2, 3}) make(step);
+    const std::string content = read_whole(run_.checkpoint_path(3));
+    const fs::path second = run_.checkpoint_path(2).string() + ".old-1",
+                   third = run_.checkpoint_path(3).string() + ".old-1";
+    EXPECT_TRUE(run_.set_newer_aside(3).empty());
+    EXPECT_EQ(run_.set_newer_aside(1), (std::vector<fs::path>{second, third}));
+    EXPECT_EQ(run_.checkpoints(), std::vector<fs::path>{run_.checkpoint_path(1)});
+    make(3);
+    const fs::path again = run_.checkpoint_path(3).string() + ".old-2";
+    EXPECT_EQ(run_.set_newer_aside(0), (std::vector<fs::path>{run_.checkpoint_path(1).string() + ".old-1", again}));
+    EXPECT_EQ(read_whole(third), content);
+}
+
 // Every set of steps below 10 with every way of keeping, against the sentence that describes it.
 TEST(StepsToRemove, AreThoseThatNothingKeeps) {
     for (unsigned set = 0; set < 1024; ++set)

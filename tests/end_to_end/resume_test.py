@@ -60,6 +60,23 @@ class Resume(Workshop):
         self.assert_same_bits(checkpoint("named", 10), checkpoint("fresh", 10))
         self.assertEqual([r for r in metrics("named") if r["step"] > 5], metrics("fresh"))
 
+    def test_a_run_that_goes_back_leaves_its_newer_checkpoints_behind(self):
+        """What goes on by itself then goes on from the new ones; so does a job of Slurm that comes back."""
+        self.ok(PRETRAIN, SHAPE, "--run back")
+        left_behind = tensors(checkpoint("back", 10))
+        back = ["--run back --resume", checkpoint("back", 5)]
+        self.ok(PRETRAIN.replace("--train-steps 10", "--train-steps 7"), *back)
+        self.assertIn("checkpoint above step 5, from which the run goes on", self.said)
+        self.assertEqual(sorted(os.listdir("back/checkpoints")),
+                         ["step-00000005.h5", "step-00000007.h5", "step-00000010.h5.old-1"])
+        aside = tensors(checkpoint("back", 10) + ".old-1")
+        self.assertTrue(all((tensor == aside[name]).all() for name, tensor in left_behind.items()))
+        self.ok(PRETRAIN.replace("--train-steps 10", "--train-steps 8"), "--run back")
+        self.assertIn("(step 7)", self.said)
+        self.ok(PRETRAIN.replace("--train-steps 10", "--train-steps 9"), *back,
+                env=dict(self.environment, SLURM_RESTART_COUNT="1"))
+        self.assertIn("(step 8)", self.said)
+
     def test_metrics_past_the_checkpoint_are_cut(self):
         self.ok(PRETRAIN, SHAPE, "--run cut")
         wanted = metrics("cut")

@@ -11,8 +11,10 @@ PRETRAIN = ("pretrain --data shards --valid shards --global-batch-size 8 "
             "--dropout 0.2 --threads-per-rank 1 --log-interval 1 --lr-schedule constant")
 FULL = f"{PRETRAIN} --train-steps 12 --lr 3e-3 --eval-interval 3 --save-interval 2 --keep-last 100"
 PLAIN = FULL.replace("--eval-interval 3", "")
-# So fast that the loss goes up and down, and the last step is not the best.
+# So fast that the loss goes up and down.
 RESTLESS = f"{PRETRAIN} --lr 0.3 --eval-interval 2"
+# Faster and faster, until nothing is learned any more: the last step is not the best, whatever the machine.
+WORSE_AND_WORSE = f"{PRETRAIN} --lr 3 --warmup-steps 28 --eval-interval 2"
 
 
 def best_of(run, last=10**9):
@@ -56,7 +58,7 @@ class Saves(Workshop):
     def test_what_stays(self):
         for mode in ("sync", "async"):
             with self.subTest(mode=mode):
-                self.ok(RESTLESS, SHAPE, "--train-steps 28 --keep-last 1 --keep-every 8 --save-interval 4 --run", mode,
+                self.ok(WORSE_AND_WORSE, SHAPE, "--train-steps 28 --keep-last 1 --keep-every 8 --save-interval 4 --run", mode,
                         "--save-mode", mode)
                 said = self.said
                 loss, step = best_of(mode)
@@ -87,6 +89,21 @@ class Saves(Workshop):
         self.ok(*arguments, "--run parts --train-steps 12 --eval-interval 4")
         self.assertEqual(progress(checkpoint("parts", 8))["best"], progress(checkpoint("whole", 8))["best"])
         self.assertEqual(metrics("whole"), metrics("parts"))
+
+    # The same after the last step: nothing is left to train, and the evaluation is not made again.
+    def test_a_last_evaluation_that_its_checkpoint_does_not_know_of(self):
+        arguments = [PRETRAIN, SHAPE, "--lr 3e-3 --save-interval 0 --keep-last 100 --train-steps 8"]
+        for layout in ("1", "dp2"):
+            with self.subTest(layout=layout):
+                whole, parts = f"whole-last-{layout}", f"parts-last-{layout}"
+                self.ok(*arguments, "--eval-interval 4 --run", whole, layout=layout)
+                self.ok(*arguments, "--run", parts, layout=layout)
+                shutil.copy(f"{whole}/metrics.jsonl", f"{parts}/metrics.jsonl")
+                for _ in range(2):
+                    self.ok(*arguments, "--eval-interval 4 --run", parts, layout=layout)
+                    self.assertEqual(progress(checkpoint(parts, 8))["best"], progress(checkpoint(whole, 8))["best"])
+                    self.assertEqual(metrics(whole), metrics(parts))
+                self.assertIn("nothing to do", self.said)
 
     def test_a_save_that_fails_is_said_and_the_run_goes_on(self):
         for mode in ("sync", "async"):

@@ -111,6 +111,23 @@ class Stop(Workshop):
                 self.assertEqual(stops[-1][0], 0, stops[-1][2])
                 self.assert_same_run(whole, parts)
 
+    def test_a_wish_that_comes_before_the_run_listens(self):
+        """SIGUSR1 from the moment on at which the program's own code runs: kept until it can be heard."""
+        for delay in (0, 0.01, 0.03, 0.1):
+            with self.subTest(delay=delay):
+                job = self.start([*STAGES["pretrain"], f"--run early-{delay}"], "1")
+                held = False
+                while job.poll() is None and not held:
+                    with open(f"/proc/{job.pid}/status") as file:
+                        lines = dict(line.split(":", 1) for line in file)
+                    held = lines["Name"].strip() == "ulmpi" and bool(
+                        (int(lines["SigBlk"], 16) | int(lines["SigCgt"], 16)) >> (signal.SIGUSR1 - 1) & 1)
+                time.sleep(delay)
+                os.kill(job.pid, signal.SIGUSR1)
+                _, said = job.communicate(timeout=60)
+                self.assertIn(job.returncode, (75,) if delay < 0.1 else (75, 0), said)  # or it was done by then
+                self.assertIn(b"stopped by SIGUSR1" if job.returncode == 75 else b"saved", said)
+
     def test_the_end_of_the_jobs_time(self):
         arguments = [*STAGES["pretrain"], "--save-interval 7"]
         arguments[0] = arguments[0].replace("--train-steps 40", "--train-steps 4000 --lr-schedule constant")

@@ -157,8 +157,8 @@ def progress(path):
 
 
 def saved_steps(run):
-    """Of the complete checkpoints; none may be there in part."""
-    names = sorted(os.listdir(os.path.join(run, "checkpoints")))
+    """Of the complete checkpoints, but those set aside; none may be there in part."""
+    names = sorted(name for name in os.listdir(os.path.join(run, "checkpoints")) if ".h5.old-" not in name)
     return [int(name.removeprefix("step-").removesuffix(".h5")) for name in names]
 
 

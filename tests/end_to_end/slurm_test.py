@@ -254,6 +254,23 @@ run = {name}/classifier
         for run in ("corpus", "domain", "classifier"):
             self.assertIn('"matches":true', self.ok("data ledger", f"{day}/{run}").decode())
 
+    def test_a_folder_with_a_blank_in_its_name(self):
+        os.mkdir("my runs")
+        command = self.chain("blank", steps=(40, 40, 1))
+        text = pathlib.Path("blank.ini").read_text()
+        for name in ("shards", "domain", "train.tsv", "test.tsv"):
+            text = text.replace(f"= {name}\n", f"= ../{name}\n")
+        pathlib.Path("my runs/blank.ini").write_text(text)
+        self.ok(command, cwd="my runs")
+        end = time.time() + 120
+        while True:
+            states = [json.loads(line)["state"] for line in self.ok("status blank.jobs", cwd="my runs").splitlines()]
+            if states == ["complete"] * 3:
+                break
+            self.assertLess(time.time(), end, states)
+            self.assertFalse([state for state in states if "stopped" in state], glob.glob("my runs/blank.jobs/*"))
+            time.sleep(0.5)
+
     def test_what_is_complete_is_not_run_again(self):
         command = self.chain("twice", steps=(300, 100, 3))
         scripts = self.ok(command, "--dry-run").decode()

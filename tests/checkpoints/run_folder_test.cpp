@@ -70,7 +70,7 @@ TEST_F(RunFolderTest, NewestVerifiedSaysWhatItPassedOver) {
 }
 
 TEST_F(RunFolderTest, NewerOnesAreSetAside) {
-    for (std::uint64_t step : {1, 2, 3}) make(step);
+    for (std::uint64_t step : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}}) make(step);
     const std::string content = read_whole(run_.checkpoint_path(3));
     const fs::path second = run_.checkpoint_path(2).string() + ".old-1",
                    third = run_.checkpoint_path(3).string() + ".old-1";

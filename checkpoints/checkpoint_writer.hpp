@@ -46,6 +46,7 @@ public:
     CheckpointWriter(const ParameterStore& store, const Moments& moments, const Topology& topology, SaveMode mode,
                      int threads = 1);
 
+    /// Bytes that saves take beside the model, on this rank.
     std::size_t memory() const { return save_memory(plan_, mode_); }
     bool busy() const { return phase_ < phases; }
 

@@ -104,16 +104,8 @@ void RunFolder::prune(const Keeping& keeping, std::uint64_t newest) const {
 
 std::vector<fs::path> RunFolder::set_newer_aside(std::uint64_t step) const {
     std::vector<fs::path> aside;
-    for (const fs::path& path : checkpoints()) {
-        if (*step_of(path) <= step) continue;
-        int number = 1;
-        const auto name = [&] { return fs::path(fmt::format("{}.old-{}", path.string(), number)); };
-        while (fs::exists(name())) ++number;
-        std::error_code failure;
-        fs::rename(path, name(), failure);
-        check(!failure, "cannot rename " + quoted(path) + ": " + failure.message());
-        aside.push_back(name());
-    }
+    for (const fs::path& path : checkpoints())
+        if (*step_of(path) > step) aside.push_back(set_aside(path));
     return aside;
 }
 

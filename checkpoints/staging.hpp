@@ -40,8 +40,6 @@ public:
     Staging(const SavePlan& plan, bool copies, const ParameterStore& store, const Moments& moments,
             const Topology& topology, int threads);
 
-    const StagingRoom& room() const { return room_; }
-
     /// Sends what other ranks write; all of it is received after as many calls of gather() there as they write tensors.
     void send();
     /// With copies: all tensors of this rank, in the order of plan.mine; the model may change afterwards. Collective

@@ -24,10 +24,7 @@ bool is_local(const std::filesystem::path& path) {
 }
 
 // A page is the least that the page cache writes: one that is written past it must not be in it too.
-std::size_t page_size() {
-    static const auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    return bytes;
-}
+std::size_t page_size() { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
 

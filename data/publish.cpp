@@ -100,6 +100,16 @@ void sync_path(const fs::path& path) {
     file.sync();
 }
 
+fs::path set_aside(const fs::path& path) {
+    const auto name = [&](int number) { return fs::path(fmt::format("{}.old-{}", path.string(), number)); };
+    int number = 1;
+    while (fs::exists(name(number))) ++number;
+    std::error_code failure;
+    fs::rename(path, name(number), failure);
+    check(!failure, "cannot rename " + quoted(path) + ": " + failure.message());
+    return name(number);
+}
+
 void publish(const fs::path& temporary, const fs::path& final_name) {
     sync_path(temporary);
     std::error_code failure;

@@ -28,6 +28,9 @@ std::size_t remove_stale_temporaries(const std::filesystem::path& final_name);
 /// and flushes the folder above. Throws Error.
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& final_name);
 
+/// Renames a file or folder to PATH.old-1, or the first number that is free. Returns that name. Throws Error.
+std::filesystem::path set_aside(const std::filesystem::path& path);
+
 /// Flushes one file or folder to disk.
 void sync_path(const std::filesystem::path& path);
 

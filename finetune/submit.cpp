@@ -129,14 +129,11 @@ void refuse_queued(const std::vector<ConfiguredStage>& stages, const ChainRecord
     }
 }
 
-// RUN -> RUN.old-1, or the first number that is free. Nobody may be at work in it.
-void set_aside(const std::string& run) {
+// Nobody may be at work in it.
+void set_run_aside(const std::string& run) {
     const RunLock lock{RunFolder(run)};
     const std::string place = fs::path(run + "/").lexically_normal().parent_path().string();
-    int number = 1;
-    while (fs::exists(fmt::format("{}.old-{}", place, number))) ++number;
-    fs::rename(place, fmt::format("{}.old-{}", place, number));
-    fmt::print(stderr, "{} is now {}.old-{}\n", run, place, number);
+    fmt::print(stderr, "{} is now {}\n", run, set_aside(place).string());
 }
 
 // What the chain's folder says: of stages that are submitted anew nothing yet, of the others what it said before.
@@ -210,7 +207,7 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
     const std::optional<ChainRecord> before = ChainRecord::load(folder);
     if (before) refuse_queued(stages, *before);
     for (std::size_t i = 0; i < stages.size(); ++i)
-        if (states[i].need == Need::other_inputs) set_aside(stages[i].run);
+        if (states[i].need == Need::other_inputs) set_run_aside(stages[i].run);
     std::error_code failure;
     fs::create_directories(folder, failure);
     check_usage(!failure, "--jobs: " + quoted(folder) + " cannot be made: " + failure.message());

@@ -296,8 +296,11 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
     const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
     if (task.evaluates() && !judged) return started().judge();
-    const double loss = broadcast_value(validation_loss(metrics, progress.step).value_or(NAN), model.topology.all, 0);
-    if (run.eval_interval > 0 && is_better(loss, progress.best)) return started().remember_best(loss);
+    if (run.eval_interval > 0) {
+        const double loss =
+            broadcast_value(validation_loss(metrics, progress.step).value_or(NAN), model.topology.all, 0);
+        if (is_better(loss, progress.best)) return started().remember_best(loss);
+    }
     if (model.topology.all.rank() == 0)
         fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
     return 0;
@@ -314,7 +317,8 @@ std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world
 }
 
 std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world) {
-    const std::string resume = came_back() ? "auto" : run.resume;  // the other two are for its first start
+    // The other two are for its first start. Rank 0's environment counts: what follows is collective.
+    const std::string resume = broadcast_value(came_back(), world, 0) ? "auto" : run.resume;
     if (resume != "auto" && resume != "never") return open_model(resume, world);
     if (resume == "never") {
         together(world, [&] {

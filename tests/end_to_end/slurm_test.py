@@ -16,7 +16,8 @@ import time
 from workshop import SHAPE, Workshop, checkpoint, main, metrics, tensors, write_corpus
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
-COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 500 --threads-per-rank 1 --lr 3e-3 --lr-schedule constant"
+COMMON = ("--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 500 --threads-per-rank 1 "
+          "--lr 3e-3 --lr-schedule constant")
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 if os.geteuid() != 0 or not all(shutil.which(p, path=PATH) for p in ("sbatch", "slurmctld", "slurmd", "munged")):
     print("no Slurm here, or not root: nothing to test")

@@ -72,13 +72,14 @@ class Kill(Workshop):
 
     def test_no_step_is_lost(self):
         layouts = ("1", "dp2", "tp2", "pp2")
+        per_layout = KILLS // len(layouts)
 
         def torment(layout):
             draw, run = random.Random(layout), f"killed-{layouts.index(layout)}"
             whole = f"whole-{layouts.index(layout)}"
             self.ok(COMMAND, SHAPE, "--save-interval 0 --run", whole, layout=layout)
-            in_saves, kills, committed = 0, 0, 0
-            while kills < KILLS // len(layouts):
+            in_saves, kills, committed, begun = 0, 0, 0, time.time()
+            while kills < per_layout:
                 in_save = self.life(run, layout, draw)
                 if in_save is None:  # finished: once more from an early step
                     for path in glob.glob(f"{run}/checkpoints/*"):
@@ -90,6 +91,10 @@ class Kill(Workshop):
                 self.assertGreaterEqual(newest, committed)
                 self.ok("checkpoint verify", run)
                 committed = newest
+                if kills % 25 == 0:
+                    left = (per_layout - kills) * (time.time() - begun) / kills
+                    print(f"{layout}: {kills} of {per_layout} kills, {in_saves} in the middle of a save, "
+                          f"{left / 60:.1f} min left", flush=True)
             self.ok(COMMAND, SHAPE, "--save-interval 0 --run", run, layout=layout)
             self.assertEqual(glob.glob(f"{run}/checkpoints/.step-*"), [])
             a, b = tensors(checkpoint(whole, STEPS)), tensors(checkpoint(run, STEPS))

@@ -130,6 +130,8 @@ seconds=$(seconds_left)
 tokens1=$((speed * seconds * 54 / 100))
 tokens2=$((speed * seconds * 14 / 100))
 say "$speed tokens/s in $precision on $ranks ranks; $((seconds / 60)) min $((seconds % 60)) s left for training"
+[ "$tokens1" -ge 2500000 ] ||
+    echo "note: stage 1 reads $tokens1 tokens, which is little; with more time (--minutes) all that follows gets better"
 
 # --- the three stages -------------------------------------------------------------------------------------------------
 

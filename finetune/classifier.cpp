@@ -9,6 +9,7 @@
 #include "pretrain/inference.hpp"
 #include "pretrain/lineage.hpp"
 #include "pretrain/profile.hpp"
+#include "pretrain/resuming.hpp"
 
 namespace ulmpi {
 

@@ -8,6 +8,7 @@
 #include "parallel/run_main.hpp"
 #include "pretrain/lineage.hpp"
 #include "pretrain/profile.hpp"
+#include "pretrain/resuming.hpp"
 
 namespace ulmpi {
 

@@ -10,15 +10,6 @@
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {
-namespace {
-
-std::string text_from_first(std::string text, const Communicator& ranks) {
-    text.resize(broadcast_value<std::uint64_t>(text.size(), ranks, 0));
-    ranks.broadcast(std::span<char>(text), 0);
-    return text;
-}
-
-}  // namespace
 
 std::size_t save_memory(const SavePlan& plan, SaveMode mode) {
     const bool has_large = std::ranges::any_of(plan.mine, [&](std::size_t job) {
@@ -42,7 +33,7 @@ void CheckpointWriter::begin(SaveRequest request) {
     check(!busy(), "a checkpoint is still being written");
     const Clock::time_point before = Clock::now();
     request_ = std::move(request);
-    temporary_ = text_from_first(temporary_name(request_.file).string(), topology_.all);
+    temporary_ = broadcast_text(temporary_name(request_.file).string(), topology_.all, 0);
     std::ranges::fill(crc32s_, 0);
     if (mode_ == SaveMode::async) staging_.copy_all();
     spent_ = std::chrono::duration<double>(Clock::now() - before).count();

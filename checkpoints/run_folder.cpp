@@ -1,20 +1,18 @@
 #include "checkpoints/run_folder.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <map>
 #include <string_view>
-#include <thread>
 
 #include "checkpoints/checkpoint.hpp"
 #include "data/file_seal.hpp"
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "parallel/error.hpp"
+#include "parallel/run_main.hpp"
 
 namespace ulmpi {
 namespace {
@@ -35,9 +33,13 @@ std::optional<std::uint64_t> step_of(const fs::path& path) {
 
 std::vector<fs::path> checkpoints_in(const fs::path& folder) {
     std::vector<fs::path> found;
-    std::error_code failure;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder, failure))
-        if (step_of(entry.path()) && entry.is_regular_file(failure)) found.push_back(entry.path());
+    std::error_code failure, ignored;
+    fs::directory_iterator entry(folder, failure);
+    if (failure == std::errc::no_such_file_or_directory || failure == std::errc::not_a_directory) return found;
+    // What cannot be opened, such as a link to what is gone, is for those who verify to name.
+    for (; !failure && entry != fs::directory_iterator(); entry.increment(failure))
+        if (step_of(entry->path()) && !entry->is_directory(ignored)) found.push_back(entry->path());
+    check_usage(!failure, "cannot look into " + quoted(folder) + ": " + failure.message());
     std::ranges::sort(found, {}, [](const fs::path& path) { return *step_of(path); });
     return found;
 }
@@ -74,8 +76,10 @@ std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(che
 
 RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
     std::vector<std::uint64_t> steps;
-    if (ranks.rank() == 0)
+    together(ranks, [&] {
+        if (ranks.rank() != 0) return;
         for (const fs::path& path : checkpoints()) steps.push_back(*step_of(path));
+    });
     steps = ranks.all_gather(std::span<const std::uint64_t>(steps));
     Found found;
     for (; !steps.empty(); steps.pop_back()) try {
@@ -109,30 +113,13 @@ std::vector<fs::path> RunFolder::set_newer_aside(std::uint64_t step) const {
     return aside;
 }
 
+FolderLock RunFolder::lock(std::chrono::seconds patience) const {
+    return {root_, "wait for that run, end it, or give another --run", patience};
+}
+
 std::size_t RunFolder::remove_stale_temporaries() const {
     return ulmpi::remove_stale_temporaries(checkpoint_folder(),
                                            [](const std::string& name) { return step_of(name).has_value(); });
-}
-
-RunLock::RunLock(const RunFolder& run, std::chrono::seconds patience) : file_(run.root() / ".lock", O_RDWR | O_CREAT) {
-    check_usage(file_.is_open(), "cannot make " + quoted(run.root() / ".lock") + ": " + system_reason());
-    const auto end = std::chrono::steady_clock::now() + patience;
-    bool held = file_.try_lock();
-    if (!held && patience.count() > 0)
-        fmt::print(stderr, "{} is in use; waiting up to {} s for it\n", quoted(run.root()), patience.count());
-    while (!held && std::chrono::steady_clock::now() < end) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(500));
-        held = file_.try_lock();
-    }
-    if (!held) {
-        std::array<char, 300> holder{};
-        const std::size_t length = file_.read(holder.data(), holder.size() - 1);
-        throw UsageError(fmt::format("{} is in use by {}: wait for that run, end it, or give another --run",
-                                     quoted(run.root()), length > 0 ? holder.data() : "another process"));
-    }
-    const std::string me = fmt::format("process {} on {}", ::getpid(), host_name());
-    file_.truncate(0);
-    file_.write_at(0, me.data(), me.size());
 }
 
 std::vector<fs::path> resolve_checkpoints(const fs::path& run_or_file) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "data/file_descriptor.hpp"
+#include "data/folder_lock.hpp"
 #include "parallel/communicator.hpp"
 
 namespace ulmpi {
@@ -36,12 +36,14 @@ public:
 
     /// Makes the folder and that of its checkpoints. Throws UsageError saying why it cannot.
     void create() const;
+    /// Keeps other processes out. UsageError naming the one that holds the run and does not let go within `patience`.
+    FolderLock lock(std::chrono::seconds patience = std::chrono::seconds(0)) const;
     /// Makes the folder of checkpoints again if somebody has removed it from a run at work. That of the run must be
     /// there; what fails, the next save says.
     void restore_checkpoint_folder() const;
 
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
-    /// it.
+    /// it. Throws UsageError where the folder is there and cannot be looked into.
     std::vector<std::filesystem::path> checkpoints() const;
     /// The newest that verifies, and a line for each newer one: its path and what is wrong with it. The folder is rank
     /// 0's to look into, verifying is shared. Collective; the same on all.
@@ -61,17 +63,6 @@ public:
 
 private:
     std::filesystem::path root_;
-};
-
-/// While it lives, no other process may hold the run; it goes with its process, however that ends.
-class RunLock {
-public:
-    /// Throws UsageError naming the holder if there is one and it does not let go within `patience`. On file systems
-    /// without locks nothing is held.
-    explicit RunLock(const RunFolder& run, std::chrono::seconds patience = std::chrono::seconds(0));
-
-private:
-    FileDescriptor file_;
 };
 
 /// The checkpoint that a user means: a file itself, a run folder's newest. Throws UsageError naming what was looked

@@ -110,7 +110,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
-    std::optional<RunLock> lock = lock_run(o.run, world);
+    std::optional<FolderLock> lock = lock_run(o.run, world);
     std::optional<StoredModel> source = model_to_resume(o.run, world);
     const bool resumed = source.has_value();
     if (resumed) {
@@ -136,7 +136,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
         source ? source->tokenizer : together(world, [&] { return Tokenizer::load(o.tokenizer); });
     ModelConfig config = together(world, [&] { return source ? source->config : o.shape.resolved(); });
     if (source) {
-        if (!resumed) apply_dropouts(table, o.shape, config);
+        apply_dropouts(table, o.shape, config);
     } else {
         config.vocabulary = tokenizer.vocabulary_size();
         config.end_of_text = tokenizer.end_of_text();

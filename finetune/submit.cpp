@@ -131,7 +131,7 @@ void refuse_queued(const std::vector<ConfiguredStage>& stages, const ChainRecord
 
 // Nobody may be at work in it.
 void set_run_aside(const std::string& run) {
-    const RunLock lock{RunFolder(run)};
+    const FolderLock lock = RunFolder(run).lock();
     const std::string place = fs::path(run + "/").lexically_normal().parent_path().string();
     fmt::print(stderr, "{} is now {}\n", run, set_aside(place).string());
 }
@@ -204,13 +204,14 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
         print_plan(stages, states, nothing, true);
         return 0;
     }
+    std::error_code failure;
+    fs::create_directories(folder, failure);
+    check_usage(!failure, "--jobs: " + quoted(folder) + " cannot be made: " + failure.message());
+    const FolderLock lock(folder, "wait until that one is done, or give another --jobs");
     const std::optional<ChainRecord> before = ChainRecord::load(folder);
     if (before) refuse_queued(stages, *before);
     for (std::size_t i = 0; i < stages.size(); ++i)
         if (states[i].need == Need::other_inputs) set_run_aside(stages[i].run);
-    std::error_code failure;
-    fs::create_directories(folder, failure);
-    check_usage(!failure, "--jobs: " + quoted(folder) + " cannot be made: " + failure.message());
     for (const PlannedJob& job : jobs) {
         write_file(job.ini_path, job.ini);
         write_file(job.script_path, job.script);

@@ -128,4 +128,10 @@ Request Communicator::send_bytes(std::span<const std::byte> in, int peer, int ta
     return Request(std::move(requests));
 }
 
+std::string broadcast_text(std::string text, const Communicator& comm, int root) {
+    text.resize(broadcast_value<std::uint64_t>(text.size(), comm, root));
+    comm.broadcast(std::span<char>(text), root);
+    return text;
+}
+
 }  // namespace ulmpi

@@ -4,10 +4,10 @@
 #include <mpi.h>
 
 #include <algorithm>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -131,5 +131,6 @@ T broadcast_value(T value, const Communicator& comm, int root) {
     comm.broadcast(std::as_writable_bytes(std::span<T>(&value, 1)), root);
     return value;
 }
+std::string broadcast_text(std::string text, const Communicator& comm, int root);
 
 }  // namespace ulmpi

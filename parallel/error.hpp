@@ -27,6 +27,13 @@ public:
     using Error::Error;
 };
 
+/// What every rank found alike in the middle of its work: rank 0 says it once and all ranks return in order. Exit
+/// status 1.
+class AgreedError : public Error {
+public:
+    using Error::Error;
+};
+
 /// Throws Error when a promise made by the outside world is broken.
 inline void check(bool kept, const std::string& message, std::source_location where = std::source_location::current()) {
     if (!kept) [[unlikely]]

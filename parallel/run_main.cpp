@@ -44,7 +44,7 @@ int world_rank() {
 
 /// Waits for all ranks to come here too. A rank that stays alone for 10 s found something that the others did not:
 /// it says so itself and ends the job, since they may wait for it in a collective.
-void meet_after_bad_usage(const std::string& message) {
+void meet_after(const Error& error, int status) {
     MPI_Request met = MPI_REQUEST_NULL;
     MPI_Ibarrier(MPI_COMM_WORLD, &met);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
@@ -54,8 +54,8 @@ void meet_after_bad_usage(const std::string& message) {
         if (std::chrono::steady_clock::now() > deadline) break;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    std::fprintf(stderr, "[rank %d] %s\n", world_rank(), message.c_str());
-    MPI_Abort(MPI_COMM_WORLD, bad_usage);
+    std::fprintf(stderr, "[rank %d] %s\n", world_rank(), error.what());
+    MPI_Abort(MPI_COMM_WORLD, status);
 }
 
 void check_output() {
@@ -77,14 +77,19 @@ int run_main(int argc, char** argv, const std::function<int(int, char**, const C
     if (!speaks && std::freopen("/dev/null", "w", stdout) == nullptr) std::fclose(stdout);
 
     int status = EXIT_SUCCESS;
+    const auto end_in_order = [&](const Error& error, int with) {
+        meet_after(error, with);
+        if (speaks) std::fprintf(stderr, "ulmpi: %s\n", error.what());
+        status = with;
+    };
     try {
         const Communicator world = Communicator::world();
         status = body(argc, argv, world);
         check_output();
     } catch (const UsageError& error) {
-        meet_after_bad_usage(error.what());
-        if (speaks) std::fprintf(stderr, "ulmpi: %s\n", error.what());
-        status = bad_usage;
+        end_in_order(error, bad_usage);
+    } catch (const AgreedError& error) {
+        end_in_order(error, EXIT_FAILURE);
     }
     MPI_Finalize();
     return status;
@@ -94,10 +99,7 @@ void agree(const Communicator& world, const std::string& problem) {
     std::int32_t first = problem.empty() ? world.size() : world.rank();
     world.all_reduce_min(std::span<std::int32_t>(&first, 1));
     if (first == world.size()) return;
-    std::string message = problem;
-    message.resize(broadcast_value<std::uint64_t>(message.size(), world, first));
-    world.broadcast(std::span<char>(message), first);
-    throw UsageError(message);
+    throw UsageError(broadcast_text(problem, world, first));
 }
 
 void agree_on(const Communicator& world, const std::string& what, const std::string& value) {

@@ -13,7 +13,7 @@
 namespace ulmpi {
 
 /// Initialises MPI (MPI_THREAD_FUNNELED), runs `body` and finalises. Returns the exit status:
-/// body's own, or 2 after a UsageError, which every rank must have thrown and which rank 0 says once.
+/// body's own, 2 after a UsageError, or 1 after an AgreedError; every rank must have thrown it, rank 0 says it once.
 /// Only rank 0 speaks: the standard output of the others goes nowhere.
 /// Any other exception ends the job at once from whichever rank threw it, without unwinding (a destructor on the way
 /// out may wait for a message that will never be matched, and peers may sit in a collective): exit status 1.

@@ -106,9 +106,7 @@ std::string chrome_trace(const Timeline& timeline, const Communicator& ranks) {
     // Rank 0 takes one rank's entries after the other: together they may be long.
     std::string trace = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
     for (int rank = 0; rank < ranks.size(); ++rank) {
-        std::string part(mine.data(), ranks.rank() == rank ? mine.size() : 0);
-        part.resize(broadcast_value<std::uint64_t>(part.size(), ranks, rank));
-        ranks.broadcast(std::span<char>(part), rank);
+        const std::string part = broadcast_text({mine.data(), ranks.rank() == rank ? mine.size() : 0}, ranks, rank);
         if (ranks.rank() == 0) trace += (rank > 0 ? ",\n" : "") + part;
     }
     return ranks.rank() == 0 ? trace + "\n]}\n" : "";

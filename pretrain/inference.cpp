@@ -8,7 +8,10 @@
 namespace ulmpi {
 
 StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world, bool verified) {
-    const std::filesystem::path path = together(world, [&] { return resolve_checkpoint(run_or_checkpoint); });
+    // A run at work may have another newest checkpoint by the time another rank looks.
+    const std::string newest = together(
+        world, [&] { return world.rank() == 0 ? resolve_checkpoint(run_or_checkpoint).string() : std::string(); });
+    const std::filesystem::path path = broadcast_text(newest, world, 0);
     CheckpointInfo info = read_checkpoint_info(path, world, verified);
     return together(world, [&] {
         check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path.string()));

@@ -14,6 +14,12 @@ bool Interruption::agreed(double needed) {
 
 std::string Interruption::reason() const { return time_is_over() ? "the end of the job's time" : signal_name(reason_); }
 
+bool Interruption::time_is_short() const {
+    const std::optional<double> left = seconds_left();
+    const std::chrono::duration<double> passed = std::chrono::system_clock::now() - signals_.since();
+    return time_is_over() || (left && passed.count() > *left);
+}
+
 std::optional<double> Interruption::seconds_left() const {
     if (!end_) return std::nullopt;
     return std::chrono::duration<double>(*end_ - std::chrono::system_clock::now()).count();

@@ -27,6 +27,8 @@ public:
     bool agreed(double needed);
     /// By the clock, not by a signal.
     bool time_is_over() const { return reason_ == out_of_time; }
+    /// Whether more of the job's time has passed on rank 0 than is left: a signal may have come because of its end.
+    bool time_is_short() const;
     /// "SIGTERM" or "the end of the job's time".
     std::string reason() const;
     /// Seconds of the job's time that are left on rank 0; none without an end.

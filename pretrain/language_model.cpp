@@ -151,7 +151,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
-    std::optional<RunLock> lock = lock_run(o.run, world);
+    std::optional<FolderLock> lock = lock_run(o.run, world);
     std::optional<StoredModel> source = model_to_resume(o.run, world);
     const bool resumed = source.has_value();
     if (!resumed && stage.continues) source.emplace(open_model(o.init_from, world));

@@ -19,21 +19,23 @@ bool came_back() {
 
 }  // namespace
 
-std::optional<RunLock> lock_run(const RunOptions& run, const Communicator& world) {
+std::optional<FolderLock> lock_run(const RunOptions& run, const Communicator& world) {
     // Of a job that came back from a node that is lost, the lock may outlive the process by a lease of the file system.
     const std::chrono::seconds patience(came_back() ? 180 : 0);
-    std::optional<RunLock> lock;
+    std::optional<FolderLock> lock;
     together(world, [&] {
-        if (world.rank() == 0 && std::filesystem::is_directory(run.run)) lock.emplace(RunFolder(run.run), patience);
+        if (world.rank() == 0 && std::filesystem::is_directory(run.run))
+            lock.emplace(RunFolder(run.run).lock(patience));
     });
     return lock;
 }
 
 std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communicator& world) {
-    // The other two are for its first start. Rank 0's environment counts: what follows is collective.
-    const std::string resume = broadcast_value(came_back(), world, 0) ? "auto" : run.resume;
-    if (resume != "auto" && resume != "never") return open_model(resume, world);
-    if (resume == "never") {
+    const bool names_one = run.resume != "auto" && run.resume != "never";
+    // What a job has saved itself counts when it comes back. Rank 0's environment decides: what follows is collective.
+    const bool again = broadcast_value(came_back(), world, 0);
+    if (names_one && !again) return open_model(run.resume, world);
+    if (run.resume == "never" && !again) {
         together(world, [&] {
             check_usage(
                 RunFolder(run.run).checkpoints().empty(),
@@ -49,8 +51,12 @@ std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communic
     });
     if (world.rank() == 0)
         for (const std::string& damage : found.passed_over) fmt::print(stderr, "note: passed over: {}\n", damage);
-    if (!found.checkpoint) return std::nullopt;
-    return open_model(found.checkpoint->string(), world, true);
+    if (found.checkpoint) return open_model(found.checkpoint->string(), world, true);
+    return names_one ? std::optional(open_model(run.resume, world)) : std::nullopt;
+}
+
+std::string command_to_go_on(const RunOptions& run) {
+    return run.resume == "auto" ? "the same command" : "the same command with --resume auto";
 }
 
 Progress resume_from(const StoredModel& stored, RankModel& model) {

@@ -4,6 +4,9 @@
 
 #include <system_error>
 
+#include "data/quoted.hpp"
+#include "pretrain/resuming.hpp"
+
 namespace ulmpi {
 namespace {
 
@@ -18,6 +21,15 @@ void prune_or_say(const RunFolder& folder, const Keeping& keeping, std::uint64_t
     } catch (const Error& failure) {
         fmt::print(stderr, "note: {}\n", failure.what());
     }
+}
+
+std::string what_is_left(const RunOptions& run) try {
+    const std::vector<std::filesystem::path> left = RunFolder(run.run).checkpoints();
+    return left.empty()
+               ? "; the run has no other"
+               : fmt::format("; when that is mended, {} goes on from {}", command_to_go_on(run), quoted(left.back()));
+} catch (const Error&) {  // nor can the folder be read
+    return "";
 }
 
 // Adds the seconds that it lives, while the timeline is in the phase of saving.
@@ -65,8 +77,13 @@ Saving::Saving(RankModel& model, const RunOptions& run, Surroundings surrounding
       writer_(model.store, {model.optimizer->first_moments(), model.optimizer->second_moments()}, model.topology, mode_,
               model.layout.threads),
       memory_(writer_.memory()),
-      begun_step_(start.step),
-      best_(start.best) {
+      begun_step_(start.step) {
+    // Of a run that goes on from a checkpoint elsewhere, or from one that stayed longer, they may not be here.
+    const auto is_here = [&](std::uint64_t step) {
+        return broadcast_value(std::filesystem::exists(folder_.checkpoint_path(step)), model.topology.all, 0);
+    };
+    if (start.step > 0 && !is_here(start.step)) begun_step_.reset();
+    if (start.best && is_here(start.best->step)) best_ = start.best;
     model.topology.all.all_reduce_max(std::span<std::size_t>(&memory_, 1));
     pace_.save_took(guessed_save_seconds(12 * static_cast<double>(model.parameters())));
 }
@@ -139,14 +156,11 @@ void Saving::take(const SaveResult& result, bool last) {
         tally_.seconds += result.seconds;
         return;
     }
-    if (last) {
-        check(!leader_, "the last checkpoint could not be saved: " + *result.failure);
-        model_.topology.all.barrier();  // until rank 0 has ended the job
-    }
-    ++tally_.failed;
     bar_.clear();
+    if (last) throw AgreedError("the last checkpoint could not be saved: " + *result.failure + what_is_left(run_));
+    ++tally_.failed;
     if (leader_)
-        fmt::print(stderr, "note: the checkpoint of step {} could not be saved ({}); the run goes on\n", begun_step_,
+        fmt::print(stderr, "note: the checkpoint of step {} could not be saved ({}); the run goes on\n", *begun_step_,
                    *result.failure);
 }
 

@@ -50,7 +50,7 @@ public:
     const std::optional<BestStep>& best() const { return best_; }
     bool under_way() const { return writer_.busy(); }
     /// Whether steps were made since the newest checkpoint, or the one under way.
-    bool is_behind(std::uint64_t step) const { return step > begun_step_; }
+    bool is_behind(std::uint64_t step) const { return !begun_step_ || step > *begun_step_; }
 
     /// The model scored `loss` after `step`. If no step that was saved is better, this one is to be saved.
     void evaluated(std::uint64_t step, double loss);
@@ -60,8 +60,8 @@ public:
     bool due(std::uint64_t step) const;
 
     /// Saves the model, after what is under way. `more` is added to the progress. In async mode the save goes on when
-    /// this returns, unless it is the `last`, which must succeed: otherwise throws Error. A failure of any other is
-    /// said and the run goes on.
+    /// this returns, unless it is the `last`, which must succeed: otherwise throws AgreedError. A failure of any other
+    /// is said and the run goes on.
     void save(Progress progress, const nlohmann::json& more, bool last);
     /// Between steps: takes the save under way to its next phase, or to its end, if all ranks are ready.
     void look();
@@ -84,8 +84,8 @@ private:
     const SaveMode mode_;
     const bool leader_;
     CheckpointWriter writer_;
-    std::size_t memory_;  // of the writer, on the rank where it is largest
-    std::uint64_t begun_step_;
+    std::size_t memory_;                       // of the writer, on the rank where it is largest
+    std::optional<std::uint64_t> begun_step_;  // none: not even that of the start is here
     Clock::time_point last_save_ = Clock::now();
     std::optional<BestStep> best_;         // has a checkpoint
     std::optional<BestStep> next_best_;    // will be the best when it has been saved

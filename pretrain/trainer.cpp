@@ -14,6 +14,7 @@
 #include "parallel/run_main.hpp"
 #include "pretrain/interruption.hpp"
 #include "pretrain/profile.hpp"
+#include "pretrain/resuming.hpp"
 #include "pretrain/saving.hpp"
 
 namespace ulmpi {
@@ -35,7 +36,7 @@ class Training {
 public:
     Training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
              const RunDescription& description, Progress progress, const StopSignals& signals,
-             std::optional<RunLock>& lock)
+             std::optional<FolderLock>& lock)
         : model_(model),
           task_(task),
           training_(training),
@@ -52,7 +53,13 @@ public:
         together(model.topology.all, [&] {
             if (!leader_) return;
             folder_.create();
-            if (!lock) lock.emplace(folder_);
+            if (!lock) {
+                lock.emplace(folder_.lock());
+                check_usage(folder_.checkpoints().empty(),
+                            fmt::format("another run has begun in {} meanwhile: give the command again to go on from "
+                                        "it, or give another --run",
+                                        run.run));
+            }
             folder_.remove_stale_temporaries();
             for (const std::filesystem::path& path : folder_.set_newer_aside(progress.step))
                 fmt::print(stderr,
@@ -93,12 +100,12 @@ public:
             evaluation_due_ = run_.eval_interval > 0 && progress_.step % run_.eval_interval == 0;
         }
         bar_.clear();
-        save(true);
         return judge();
     }
 
-    /// What follows the last checkpoint. Returns the exit status.
+    /// What follows the last update. Returns the exit status.
     int judge() {
+        if (saving_.is_behind(progress_.step)) save(true);
         if (!evaluate(true)) return stopped();
         if (saving_.best_is_due()) save(true);  // so that it says so
         if (leader_) metrics_->sync();
@@ -205,7 +212,8 @@ private:
     // With a checkpoint of all that was done; what was left off is done when the run goes on.
     int stopped() {
         bar_.clear();
-        check_usage(!interruption_.time_is_over() || tokens() > 0 || !last_evaluation_.empty(),
+        const bool too_short = broadcast_value(interruption_.time_is_short(), model_.topology.all, 0);
+        check_usage(!too_short || tokens() > 0 || !last_evaluation_.empty(),
                     fmt::format("the job's time does not do for anything: {:.0f} s are left, a step takes about {:.1f} "
                                 "s, a checkpoint {:.1f} s, and an evaluation its time; ask for more, or say --walltime "
                                 "none",
@@ -214,8 +222,9 @@ private:
         if (leader_) metrics_->sync();
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         if (leader_)
-            fmt::print(stderr, "{}{}{}: stopped by {} at step {} of {}; the same command goes on from there\n", phases,
-                       saves(), description_.title, interruption_.reason(), progress_.step, task_.steps());
+            fmt::print(stderr, "{}{}{}: stopped by {} at step {} of {}; {} goes on from there\n", phases, saves(),
+                       description_.title, interruption_.reason(), progress_.step, task_.steps(),
+                       command_to_go_on(run_));
         return stopped_early;
     }
 
@@ -282,12 +291,14 @@ private:
 
 int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
                  const RunDescription& description, Progress progress, const StopSignals& signals,
-                 std::optional<RunLock>& lock) {
+                 std::optional<FolderLock>& lock) {
     const auto started = [&] { return Training(model, task, training, run, description, progress, signals, lock); };
     if (progress.step < task.steps()) return started().run();
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
     const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
-    if (task.evaluates() && !judged) return started().judge();
+    const std::filesystem::path own = RunFolder(run.run).checkpoint_path(progress.step);  // or it was another run's
+    const bool is_here = broadcast_value(std::filesystem::exists(own), model.topology.all, 0);
+    if ((task.evaluates() && !judged) || !is_here) return started().judge();
     if (run.eval_interval > 0) {
         const double loss =
             broadcast_value(validation_loss(metrics, progress.step).value_or(NAN), model.topology.all, 0);

@@ -58,9 +58,10 @@ constexpr int stopped_early = 75;
 /// Trains from `progress` (what the checkpoint says that was loaded, or zeros) to the task's end: metrics, progress
 /// line, evaluations, checkpoints, and a table at the end. Stops early, with a checkpoint, when a signal has come or
 /// the job's time would not do for another step and a save. Returns the exit status: 0 or stopped_early. Collective.
-/// Throws Error if the last checkpoint cannot be saved, UsageError if the job's time does not do for a single step.
+/// Throws AgreedError if the last checkpoint cannot be saved, UsageError if the job's time does not do for a single
+/// step.
 int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& training, const RunOptions& run,
                  const RunDescription& description, Progress progress, const StopSignals& signals,
-                 std::optional<RunLock>& lock);
+                 std::optional<FolderLock>& lock);
 
 }  // namespace ulmpi

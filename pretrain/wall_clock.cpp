@@ -1,5 +1,7 @@
 #include "pretrain/wall_clock.hpp"
 
+#include <fmt/format.h>
+
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -63,18 +65,28 @@ std::optional<std::chrono::system_clock::time_point> job_end(const std::string& 
 }
 
 std::optional<double> slurm_seconds_left() {
-    const char* job = std::getenv("SLURM_JOB_ID");
-    if (job == nullptr || *job == 0 || std::string_view(job).find_first_not_of("0123456789") != std::string_view::npos)
-        return std::nullopt;
-    std::FILE* answer =
-        ::popen(("squeue --noheader --format=%L --job=" + std::string(job) + " 2>/dev/null").c_str(), "r");
-    if (answer == nullptr) return std::nullopt;
+    const auto variable = [](const char* name) {
+        const char* value = std::getenv(name);
+        return std::string(value == nullptr ? "" : value);
+    };
+    // One task of an array has the id of the whole array, too, and squeue would tell of all its tasks.
+    const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
+    const std::string job = array.empty() || task.empty() ? variable("SLURM_JOB_ID") : array + "_" + task;
+    if (job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return std::nullopt;
     std::string text(64, ' ');
-    text.resize(std::fread(text.data(), 1, text.size(), answer));
-    ::pclose(answer);
+    std::FILE* answer = ::popen(("squeue --noheader --format=%L --job=" + job + " 2>/dev/null").c_str(), "r");
+    text.resize(answer == nullptr ? 0 : std::fread(text.data(), 1, text.size(), answer));
+    if (answer != nullptr) ::pclose(answer);
     while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
     while (!text.empty() && text.front() == ' ') text.erase(0, 1);
-    return seconds_from_slurm(text);
+    const std::optional<double> seconds = seconds_from_slurm(text);
+    if (!seconds && text != "UNLIMITED")
+        fmt::print(
+            stderr,
+            "note: squeue does not say how much time job {} has left, so the run does not stop before the end of "
+            "it; --walltime 4h would say it\n",
+            job);
+    return seconds;
 }
 
 }  // namespace ulmpi

@@ -23,7 +23,7 @@ std::optional<std::chrono::system_clock::time_point> job_end(const std::string& 
                                                              const std::function<std::optional<double>()>& slurm_left);
 
 /// Asks squeue how much of the Slurm job's time is left that this process is in; none outside a job, for a job without
-/// an end, and where squeue cannot be asked. One rank.
+/// an end, and, with a note on standard error, where squeue does not know. One rank.
 std::optional<double> slurm_seconds_left();
 
 /// What a run must leave time for, in seconds: measured while it goes, guessed before.

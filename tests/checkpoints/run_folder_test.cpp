@@ -120,12 +120,12 @@ TEST_F(RunFolderTest, PruneRemovesFiles) {
 
 TEST_F(RunFolderTest, OneProcessAtATime) {
     {
-        const RunLock lock(run_);
-        const std::string refusal = message_of<UsageError>([&] { const RunLock second(run_); });
+        const FolderLock lock = run_.lock();
+        const std::string refusal = message_of<UsageError>([&] { const FolderLock second = run_.lock(); });
         EXPECT_NE(refusal.find("is in use by process " + std::to_string(::getpid()) + " on "), std::string::npos)
             << refusal;
     }
-    const RunLock again(run_);
+    const FolderLock again = run_.lock();
 }
 
 TEST_F(RunFolderTest, TemporariesOfTheDeadOnly) {

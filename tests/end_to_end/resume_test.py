@@ -1,10 +1,11 @@
 """A run in two parts is the run in one: bit for bit under the same layout, closely under another."""
-import os
 import json
+import os
 import shutil
 import subprocess
 import time
 
+import h5py
 from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, contents, main, metrics, saved_steps, tensors
 
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --save-interval 5 --keep-last 10 --log-interval 1"
@@ -76,6 +77,80 @@ class Resume(Workshop):
         self.ok(PRETRAIN.replace("--train-steps 10", "--train-steps 9"), *back,
                 env=dict(self.environment, SLURM_RESTART_COUNT="1"))
         self.assertIn("(step 8)", self.said)
+
+    def test_a_job_that_comes_back_before_it_has_saved_goes_on_from_what_was_named(self):
+        self.ok(PRETRAIN, SHAPE, "--run first")
+        again = dict(self.environment, SLURM_RESTART_COUNT="1")
+        self.ok(PRETRAIN, "--run second --resume", checkpoint("first", 5), env=again)
+        self.assertIn("going on from first/checkpoints/step-00000005.h5", self.said)
+        self.assert_same_bits(checkpoint("first", 10), checkpoint("second", 10))
+
+    def test_a_run_has_its_own_last_checkpoint_and_its_own_best(self):
+        """Whatever it went on from: here from one that is all that was wanted, and knows of a best that lies elsewhere."""
+        self.ok(PRETRAIN, SHAPE, "--run theirs")
+        self.ok(PRETRAIN, "--run mine --resume", checkpoint("theirs", 10))
+        self.assertEqual(saved_steps("mine"), [10])
+        self.ok("evaluate --model mine --data shards")
+        for valid in ("--valid shards", ""):
+            command = PRETRAIN.replace("--valid shards --eval-interval 5", valid)
+            shutil.rmtree("mine")
+            self.ok(command, "--run mine --resume", checkpoint("theirs", 10))
+            self.assertEqual(saved_steps("mine"), [10])
+            self.ok(command, "--run mine")
+            self.assertIn("nothing to do", self.said)
+        with h5py.File(checkpoint("theirs", 10)) as file:
+            step = json.loads(file["metadata"][()])["progress"]["best"]["step"]
+        self.assertIn(step, saved_steps("theirs"))
+        longer = PRETRAIN.replace("--train-steps 10", "--train-steps 15 --lr-schedule constant").replace("3e-3", "10")
+        shutil.rmtree("mine")
+        self.ok(longer, "--run mine --resume", checkpoint("theirs", 10))  # which spoils the model
+        self.assertIn(json.loads(self.ok("checkpoint show mine"))["progress"]["best"]["step"], saved_steps("mine"))
+
+    def test_another_run_that_began_meanwhile_is_let_be(self):
+        self.ok(PRETRAIN, SHAPE, "--run earlier")
+        large = ["--num-layers 8 --hidden-size 1024 --num-attention-heads 8 --seq-length 32 --run both"]  # slow to begin
+        words = [word for a in [PRETRAIN, *large] for word in a.split()]
+        late = subprocess.Popen([self.ulmpi, *words], env=self.environment, stderr=subprocess.PIPE)
+        time.sleep(0.6)
+        self.assertFalse(os.path.exists("both"))
+        shutil.copytree("earlier", "both")
+        before = contents("both")
+        _, said = late.communicate()
+        self.assertEqual(late.returncode, 2, said)
+        self.assertIn(b"another run has begun in both meanwhile", said)
+        after = contents("both")
+        after.pop(".lock", None), before.pop(".lock", None)
+        self.assertEqual(before, after)
+
+    def test_dropout_can_change_on_the_way(self):
+        for stage, command in STAGES.items():
+            with self.subTest(stage=stage):
+                self.ok(*command, "--run drops")
+                os.remove(checkpoint("drops", 10))
+                self.ok(command[0].replace("--dropout 0.2", "--dropout 0.3"), *command[1:], "--run drops")
+                self.assertEqual(json.loads(self.ok("checkpoint show drops"))["model"]["residual_dropout"], 0.3)
+                shutil.rmtree("drops")
+
+    def test_what_is_there_but_cannot_be_read_is_not_nothing(self):
+        self.ok(PRETRAIN, SHAPE, "--run linked")
+        os.mkdir("archive")
+        for step in (5, 10):
+            os.rename(checkpoint("linked", step), f"archive/{step}")
+            os.symlink(os.path.abspath(f"archive/{step}"), checkpoint("linked", step))
+        self.ok(PRETRAIN, "--run linked")
+        self.assertIn("nothing to do", self.said)
+        os.rename("archive", "archive-that-is-not-mounted")
+        before = metrics("linked")
+        for resume in ("auto", "never"):
+            done = self.run_ulmpi(PRETRAIN, SHAPE, "--run linked --resume", resume, ranks=2)
+            self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(metrics("linked"), before)
+        shutil.rmtree("linked/checkpoints")
+        os.symlink("checkpoints", "linked/checkpoints")  # to itself
+        done = self.run_ulmpi(PRETRAIN, SHAPE, "--run linked", ranks=2)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"cannot look into 'linked/checkpoints'", done.stderr)
+        self.assertEqual(metrics("linked"), before)
 
     def test_metrics_past_the_checkpoint_are_cut(self):
         self.ok(PRETRAIN, SHAPE, "--run cut")

@@ -3,6 +3,7 @@ and finish with the bits of a run that was never stopped. Skipped where there is
 
 DAY=slurm in the environment: the user's day with Slurm's own limits of a minute a job (half an hour), instead of
 slices of some seconds that --walltime makes."""
+import fcntl
 import glob
 import json
 import os
@@ -58,7 +59,7 @@ class Slurm(Workshop):
         told = dict(word.split("=", 1) for word in self.call(["scontrol", "show", "job", "-o", job]).split() if "=" in word)
         return told["JobState"], int(told["Restarts"])
 
-    def wait_for(self, job, run, wanted, seconds=120):
+    def wait_for(self, job, run, wanted, seconds=300):
         """Until wanted(state, restarts). A requeue may pass through a bad state."""
         end, bad_for = time.time() + seconds, 0
         while time.time() < end:
@@ -277,6 +278,13 @@ run = {name}/classifier
         scripts = self.ok(command, "--dry-run").decode()
         self.assertEqual(scripts.count("#!/bin/bash"), 3)
         self.assertFalse(os.path.exists("twice.jobs"))
+        os.mkdir("twice.jobs")
+        with open("twice.jobs/.lock", "w") as another:  # that submits at the same moment
+            fcntl.flock(another, fcntl.LOCK_EX)
+            done = self.run_ulmpi(command)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(b"wait until that one is done, or give another --jobs", done.stderr)
+            self.assertEqual(os.listdir("twice.jobs"), [".lock"])
         self.ok(command)
         first = self.wait_for_chain("twice", 60)
         before = {path: os.stat(path).st_mtime_ns for path in glob.glob("twice/*/checkpoints/*")}

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, progress, saved_steps, tensors
+from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, progress, saved_steps, tensors, write_corpus
 
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 1 --threads-per-rank 1 --lr 3e-3"
 STAGES = {
@@ -133,10 +133,12 @@ class Stop(Workshop):
         arguments[0] = arguments[0].replace("--train-steps 40", "--train-steps 4000 --lr-schedule constant")
         os.mkdir("bin")
         with open("bin/squeue", "w") as file:  # what Slurm would say
-            file.write('#!/bin/sh\ncase "$*" in *--job=77) echo "      0:05";; *) exit 1;; esac\n')
+            file.write('#!/bin/sh\ncase "$*" in *--job=77_3) echo "      0:05";; '
+                       '*--job=77) echo "59:00"; echo "1:00:00";; *--job=78) echo "      0:05";; *) exit 1;; esac\n')
         os.chmod("bin/squeue", 0o755)
-        job_of_slurm = {"PATH": f"{os.getcwd()}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "77"}
-        for walltime, more in (("--walltime 5s", {}), ("", job_of_slurm)):
+        job_of_slurm = {"PATH": f"{os.getcwd()}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "78"}
+        of_an_array = {**job_of_slurm, "SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"}
+        for walltime, more in (("--walltime 5s", {}), ("", job_of_slurm), ("", of_an_array)):
             with self.subTest(walltime=walltime):
                 begin = time.time()
                 mode = "--save-mode async" if walltime else "--save-mode sync"
@@ -147,6 +149,34 @@ class Stop(Workshop):
                 self.assertIn(b"stopped by the end of the job's time", said)
         steps = [r["step"] for r in metrics("short") if r["kind"] == "train"]
         self.assertEqual(steps, list(range(1, len(steps) + 1)))
+        self.ok(STAGES["pretrain"][0], SHAPE, "--run unknown", env={**self.environment, **job_of_slurm, "SLURM_JOB_ID": "79"})
+        self.assertIn("squeue does not say how much time job 79 has left", self.said)
+
+    def test_an_evaluation_that_never_fits_is_not_begun_for_ever(self):
+        """The first try has its steps and is told to go before it is judged; the second has time for nothing else."""
+        write_corpus("large.txt", 60000)
+        self.ok("data shards --tokenizer tokenizer.json --input large.txt --output large")
+        shape = "--num-layers 4 --hidden-size 256 --num-attention-heads 4 --seq-length 32"
+        command = [f"pretrain --data shards --valid large --train-steps 5 {COMMON} {shape}"]
+        status, said = self.stopped_at(command, "1", "judged", 5, signal.SIGUSR1)
+        self.assertEqual(status, 75, said)
+        for walltime, wanted in (("1h", 75), ("9s", 2)):
+            with self.subTest(walltime=walltime):
+                job = self.start([*command, "--run judged --walltime", walltime], "dp2")
+                time.sleep(5)
+                os.kill(ranks_of(job.pid)[0], signal.SIGUSR1)
+                _, said = job.communicate(timeout=60)
+                self.assertEqual(job.returncode, wanted, said)
+                self.assertIn(b"stopped by SIGUSR1" if wanted == 75 else b"does not do for anything", said)
+
+    def test_what_goes_on_is_said(self):
+        self.ok(*STAGES["pretrain"], "--run origin --save-interval 5 --keep-last 20")
+        for resume in (["--resume", checkpoint("origin", 5)], ["--resume never"]):
+            command = [STAGES["pretrain"][0].replace("--train-steps 40", "--train-steps 4000"), *resume,
+                       *(SHAPE if "never" in resume[0] else [])]
+            status, said = self.stopped_at(command, "1", f"said-{len(resume)}", 3, signal.SIGTERM)
+            self.assertEqual(status, 75, said)
+            self.assertIn("the same command with --resume auto goes on from there", said)
 
     def test_too_little_time_for_anything_is_refused(self):
         done = self.run_ulmpi(*STAGES["pretrain"], "--run none --walltime 1s", ranks=2)

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
             together(world, [&] { check_usage(!last || seven != 7, "no such file on the last rank"); });
         }
         if (way == "usage") check_usage(false, "every rank sees this");
+        if (way == "agreed") throw AgreedError("every rank met this");
         if (way == "usage_alone") {
             check_usage(!last, "only the last rank sees this");
             world.barrier();

@@ -23,6 +23,8 @@ expect 0 0 "rank" speak
 expect 75 0 "ulmpi:" status
 expect 2 1 "ulmpi: no such file on the last rank" together
 expect 2 1 "ulmpi: every rank sees this" usage
+expect 1 1 "ulmpi: every rank met this" agreed
+expect 1 0 "MPI_ABORT" agreed
 expect 2 1 "[rank 1] only the last rank sees this" usage_alone
 expect 1 1 "[rank 1] the last rank cannot go on" error
 expect 1 1 "[rank 1] thrown in a thread" thread

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <map>
 
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
+#include "data/token_dataset.hpp"
 #include "finetune/classifier.hpp"
 #include "parallel/error.hpp"
 #include "pretrain/language_model.hpp"
@@ -37,7 +39,9 @@ ConfiguredStage language_model_stage(const LanguageModelStage& stage, const std:
         int(o.training.steps.has_value()) + int(o.training.tokens.has_value()) + int(o.training.epochs.has_value());
     check_usage(lengths == 1,
                 "give the length of " + stage.command + " by one of --train-steps, --train-tokens, --epochs");
-    return configured(stage.command, table, o);
+    ConfiguredStage configuration = configured(stage.command, table, o);
+    if (!stage.continues) configuration.shape = o.shape.resolved();
+    return configuration;
 }
 
 ConfiguredStage classifier_stage(const std::vector<std::string>& arguments) {
@@ -50,6 +54,7 @@ ConfiguredStage classifier_stage(const std::vector<std::string>& arguments) {
     if (o.init_from.empty()) ClassifierStageOptions::take_defaults_of_scratch(table);
     ConfiguredStage stage = configured("finetune classifier", table, o);
     stage.evaluates = stage.evaluates || !o.test.empty();
+    if (o.init_from.empty()) stage.shape = o.shape.resolved();
     return stage;
 }
 
@@ -58,6 +63,36 @@ std::string place_of(const std::string& path) {
     std::string place = fs::weakly_canonical(fs::absolute(path)).string();
     while (place.size() > 1 && place.ends_with('/')) place.pop_back();
     return place;
+}
+
+void check_split(const ConfiguredStage& stage) {
+    if (!stage.shape) return;
+    ModelConfig shape = *stage.shape;
+    shape.vocabulary = std::numeric_limits<std::size_t>::max();  // the tokenizer's, which is larger than any split
+    try {
+        check_layout(shape, stage.options["pipeline-parallel-size"].get<int>(),
+                     stage.options["tensor-parallel-size"].get<int>());
+    } catch (const UsageError& refusal) {
+        throw UsageError(stage.command + ": " + refusal.what());
+    }
+}
+
+// Of the shards that a stage reads, which are to be of the tokenizer that its parent has, if it is known. That of the
+// model afterwards, if it is known.
+std::optional<std::uint64_t> common_tokenizer(const ConfiguredStage& stage, std::optional<std::uint64_t> tokenizer) {
+    if (!stage.options.contains("data")) return tokenizer;
+    for (const char* name : {"data", "valid"}) {
+        const std::string path = stage.options[name].get<std::string>();
+        if (path.empty()) continue;
+        const std::uint64_t own = TokenDataset(path, SealCheck::length).fingerprint();
+        check_usage(!tokenizer || *tokenizer == own,
+                    fmt::format("{}: {} was made with another tokenizer than {}: make its shards again with the same "
+                                "tokenizer.json",
+                                stage.command, path,
+                                stage.init_from.empty() ? "the other shards" : "the model of " + stage.init_from));
+        tokenizer = own;
+    }
+    return tokenizer;
 }
 
 bool is_complete(const ConfiguredStage& stage, const CheckpointInfo& info) {
@@ -79,16 +114,20 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
     if (has("finetune.classifier")) stages.push_back(classifier_stage(arguments));
     check_usage(!stages.empty(), config + " has no section [pretrain], [finetune.lm] or [finetune.classifier]");
 
-    std::map<std::string, std::string> places;  // of the stages before
-    for (const ConfiguredStage& stage : stages) {
+    std::map<std::string, const ConfiguredStage*> places;  // of the stages before
+    for (ConfiguredStage& stage : stages) {
         std::error_code failure;
         check_usage(stage.init_from.empty() || places.contains(place_of(stage.init_from)) ||
                         fs::exists(stage.init_from, failure),
                     fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}",
                                 stage.command, stage.init_from, config));
-        const auto [at, is_new] = places.try_emplace(place_of(stage.run), stage.command);
-        check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second,
+        if (const auto parent = places.find(stage.init_from.empty() ? "" : place_of(stage.init_from));
+            parent != places.end())
+            stage.shape = parent->second->shape;
+        const auto [at, is_new] = places.try_emplace(place_of(stage.run), &stage);
+        check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second->command,
                                         stage.command, stage.run));
+        check_split(stage);
     }
     return stages;
 }
@@ -97,19 +136,26 @@ std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, co
     std::vector<StageState> states;
     for (const ConfiguredStage& stage : stages) {
         // The weights that it begins with, and whether they are still to be made.
-        std::optional<std::uint64_t> parent;
+        std::optional<std::uint64_t> parent, tokenizer;
         bool parent_to_come = false;
         for (std::size_t before = 0; before < states.size(); ++before)
             if (!stage.init_from.empty() && place_of(stages[before].run) == place_of(stage.init_from)) {
                 parent = states[before].model;
+                tokenizer = states[before].tokenizer;
                 parent_to_come = !parent;
             }
-        if (!stage.init_from.empty() && !parent && !parent_to_come)
-            parent = model_fingerprint(read_checkpoint_info(resolve_checkpoint(stage.init_from), world));
+        if (!stage.init_from.empty() && !parent && !parent_to_come) {
+            const CheckpointInfo info = read_checkpoint_info(resolve_checkpoint(stage.init_from), world);
+            parent = model_fingerprint(info);
+            if (info.metadata.contains("tokenizer_fingerprint"))
+                tokenizer = info.metadata["tokenizer_fingerprint"].get<std::uint64_t>();
+        }
+        tokenizer = common_tokenizer(stage, tokenizer);
         const json now =
             lineage_of(stage.command, stage.options, parent_to_come ? std::optional<std::uint64_t>(0) : parent);
 
         StageState& state = states.emplace_back();
+        state.tokenizer = tokenizer;
         const RunFolder::Found found = RunFolder(stage.run).newest_verified(world);
         check_usage(
             found.checkpoint || found.passed_over.empty(),
@@ -133,7 +179,7 @@ std::optional<ChainRecord> ChainRecord::load(const fs::path& folder) {
     if (!file) return std::nullopt;
     try {
         const json stored = json::parse(file);
-        ChainRecord record{stored.at("config"), {}};
+        ChainRecord record{stored.at("config"), {}, stored.value("working_folder", "")};
         for (const json& stage : stored.at("stages"))
             record.stages.push_back({stage.at("command"), stage.at("run"), stage.at("job"), stage.at("script"),
                                      stage.at("log"), stage.at("evaluates")});
@@ -144,7 +190,7 @@ std::optional<ChainRecord> ChainRecord::load(const fs::path& folder) {
 }
 
 void ChainRecord::save(const fs::path& folder) const {
-    json stored{{"config", config}, {"stages", json::array()}};
+    json stored{{"config", config}, {"working_folder", working_folder}, {"stages", json::array()}};
     for (const Stage& stage : stages)
         stored["stages"].push_back({{"command", stage.command},
                                     {"run", stage.run},

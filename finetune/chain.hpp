@@ -8,36 +8,40 @@
 #include <string>
 #include <vector>
 
+#include "model/config.hpp"
 #include "parallel/communicator.hpp"
 
 namespace ulmpi {
 
 /// A stage as its section describes it: read and checked as the command itself would.
 struct ConfiguredStage {
-    std::string command;         ///< "finetune lm"
-    std::string run, init_from;  ///< as they stand in the file; init_from may be empty
-    std::string given;           ///< an INI file of what was given
-    nlohmann::json options;      ///< all, resolved
-    int ranks_of_model = 1;      ///< tensor × pipeline parallel size
-    bool evaluates = false;      ///< whether its last word is an evaluation
+    std::string command;                              ///< "finetune lm"
+    std::string run, init_from;                       ///< as they stand in the file; init_from may be empty
+    std::string given;                                ///< an INI file of what was given
+    nlohmann::json options;                           ///< all, resolved
+    int ranks_of_model = 1;                           ///< tensor × pipeline parallel size
+    bool evaluates = false;                           ///< whether its last word is an evaluation
+    std::optional<ModelConfig> shape = std::nullopt;  ///< but for the vocabulary; of a model that is there: not known
 };
 
 /// The stages that have a section in the file, in their order. Throws UsageError: none has, an option is wrong, two
-/// work in one folder, or one begins with a run that neither is there nor is a stage before it.
+/// work in one folder, one begins with a run that neither is there nor is a stage before it, or its model cannot be
+/// split as it is to be.
 std::vector<ConfiguredStage> stages_of_file(const std::string& config);
 
 /// How far a stage is.
 struct StageState {
     enum class Need { all, the_rest, nothing, other_inputs };
     Need need = Need::all;
-    std::uint64_t step = 0;              ///< of its newest checkpoint
-    std::vector<std::string> changes;    ///< of its inputs since it was made, a line each
-    std::optional<std::uint64_t> model;  ///< fingerprint, if it needs nothing
+    std::uint64_t step = 0;                                 ///< of its newest checkpoint
+    std::vector<std::string> changes;                       ///< of its inputs since it was made, a line each
+    std::optional<std::uint64_t> model;                     ///< fingerprint, if it needs nothing
+    std::optional<std::uint64_t> tokenizer = std::nullopt;  ///< fingerprint, where it is known already
 };
 
 /// Of each stage, in order: what its run folder holds against what the file asks for. A stage whose parent is still to
-/// be trained has other inputs than any run that is there. Throws UsageError if an input cannot be read, or a run has
-/// checkpoints of which none can be used. Collective.
+/// be trained has other inputs than any run that is there. Throws UsageError if an input cannot be read, shards are of
+/// another tokenizer than the model, or a run has checkpoints of which none can be used. Collective.
 std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, const Communicator& world);
 
 /// Jobs of a chain that was submitted: FOLDER/chain.json.
@@ -48,6 +52,7 @@ struct ChainRecord {
     };
     std::string config;
     std::vector<Stage> stages;
+    std::string working_folder;  ///< in which it was submitted: paths are relative to it
 
     /// None if the folder holds none. Throws UsageError if it cannot be read.
     static std::optional<ChainRecord> load(const std::filesystem::path& folder);

@@ -43,6 +43,27 @@ std::vector<std::string> directives(const JobRequest& request, const JobWork& wo
     return lines;
 }
 
+std::string value_of(const std::string& line) {
+    const std::size_t equals = line.find('=');
+    return equals == std::string::npos ? "" : line.substr(equals + 1);
+}
+
+// A job that is told to stop before it has begun in earnest would come back for ever.
+void check_grace(const std::vector<std::string>& lines, std::size_t end) {
+    std::optional<double> limit, grace;
+    for (std::size_t i = 0; i < end; ++i) {
+        const std::string key = key_of(lines[i]), value = value_of(lines[i]);
+        if (key == "--time") limit = seconds_of_limit(value);
+        if (key == "--signal" && value.find('@') != std::string::npos)
+            grace = seconds_from(value.substr(value.find('@') + 1) + "s");
+    }
+    check_usage(
+        !limit || !grace || *limit == 0 || 2 * *grace <= *limit,
+        fmt::format("a job of {:.0f} s that is told to stop {:.0f} s before its end has no time to work: give more "
+                    "--time, or less --grace",
+                    limit.value_or(0), grace.value_or(0)));
+}
+
 }  // namespace
 
 void JobRequest::declare(OptionTable& table) {
@@ -67,8 +88,6 @@ void JobRequest::validate(const OptionTable& table) const {
         const double limit = seconds_of_limit(*time).value_or(-1);
         if (limit < 0) table.refuse("time", *time + " is no time: 30m, 12h, 1d, or as Slurm has it, 12:00:00");
         if (limit < 60) table.refuse("time", "Slurm counts in minutes: give one at least");
-        if (grace && seconds_from(*grace).value_or(0) + 5 >= limit)
-            table.refuse("grace", fmt::format("{} of {} leave no time to work", *grace, *time));
     }
     if (grace && !seconds_from(*grace)) table.refuse("grace", *grace + " is no time: 90s, 5m");
     for (const std::string& option : sbatch)
@@ -91,7 +110,10 @@ std::string job_script(const std::string& job_template, const JobRequest& reques
     std::vector<std::string> more;
     for (const std::string& wanted : directives(request, work)) {
         const std::string line = std::string(directive) + wanted;
-        const auto same_key = [&](const std::string& other) { return key_of(other) == key_of(line); };
+        // Of several options on a line the others are to stay; the one that comes later wins.
+        const auto same_key = [&](const std::string& other) {
+            return key_of(other) == key_of(line) && other.find(" -", directive.size()) == std::string::npos;
+        };
         const auto header_end = lines.begin() + static_cast<std::ptrdiff_t>(after);
         if (std::none_of(lines.begin(), header_end, same_key)) more.push_back(line);
         std::replace_if(lines.begin(), header_end, same_key, line);
@@ -108,6 +130,7 @@ std::string job_script(const std::string& job_template, const JobRequest& reques
     while (comments < end && !lines[comments].empty()) ++comments;
     lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(comments), added.begin(), added.end());
     lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(after), more.begin(), more.end());
+    check_grace(lines, after + more.size());
     return fmt::format("{}\n", fmt::join(lines, "\n"));
 }
 

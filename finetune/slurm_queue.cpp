@@ -13,6 +13,13 @@
 namespace ulmpi {
 namespace {
 
+// Of the environment: what was said to or by the job in which somebody submits, and what would win over the script.
+bool means_another_job(const std::string& variable) {
+    return (variable.starts_with("SLURM_") && !variable.starts_with("SLURM_CONF=") &&
+            !variable.starts_with("SLURM_CLUSTERS=")) ||
+           variable.starts_with("SBATCH_");
+}
+
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
@@ -29,8 +36,8 @@ std::map<std::string, QueuedJob> queued_jobs(const std::vector<std::string>& ids
     for (const std::string& id : ids) {  // one at a time: a list with an id that is gone is refused whole
         const Finished squeue =
             run_program({"squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs=" + id});
-        check(squeue.status == 0 || squeue.errors.find("Invalid job id") != std::string::npos,
-              "Slurm cannot be asked: " + first_line(squeue.errors));
+        check_usage(squeue.status == 0 || squeue.errors.find("Invalid job id") != std::string::npos,
+                    "Slurm cannot be asked: " + first_line(squeue.errors));
         std::istringstream fields(first_line(squeue.output));
         std::string known, state, reason;
         if (std::getline(fields, known, '|') && std::getline(fields, state, '|') && std::getline(fields, reason))
@@ -43,7 +50,7 @@ std::string submit_job(const std::string& script, const std::string& after) {
     std::vector<std::string> words{"sbatch", "--parsable"};
     if (!after.empty()) words.insert(words.end(), {"--dependency=afterok:" + after, "--kill-on-invalid-dep=yes"});
     words.push_back(script);
-    const Finished sbatch = run_program(words);
+    const Finished sbatch = run_program(words, means_another_job);
     check(sbatch.status != 127, "there is no Slurm here (" + first_line(sbatch.errors) + "): --dry-run shows the jobs");
     check(sbatch.status == 0, "sbatch refused " + script + ": " + first_line(sbatch.errors));
     const std::string id = sbatch.output.substr(0, sbatch.output.find_first_of(";\n"));  // "id;cluster"

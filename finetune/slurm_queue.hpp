@@ -16,12 +16,12 @@ struct QueuedJob {
     bool is_alive() const;
 };
 
-/// Those of the jobs that Slurm still knows, ended ones for some minutes, by id. Throws Error where Slurm cannot be
-/// asked.
+/// Those of the jobs that Slurm still knows, ended ones for some minutes, by id. Throws UsageError where Slurm cannot
+/// be asked.
 std::map<std::string, QueuedJob> queued_jobs(const std::vector<std::string>& ids);
 
 /// Submits a script, to start once the job `after` (empty: none) has ended well; returns its id. Throws Error with
-/// sbatch's words.
+/// sbatch's words. Variables of the environment that begin with SLURM_ or SBATCH_ are not passed on: the script counts.
 std::string submit_job(const std::string& script, const std::string& after);
 
 /// Takes a job out of the queue, if it is there.

@@ -30,8 +30,7 @@ struct RunState {
     bool finished = false;  ///< its last checkpoint is there, and was judged where it is to be
 };
 
-RunState run_state(const ChainRecord::Stage& stage) {
-    const fs::path run = stage.run;
+RunState run_state(const ChainRecord::Stage& stage, const fs::path& run) {
     RunState state;
     std::ifstream file(run / "metrics.jsonl", std::ios::binary);
     for (std::string line; std::getline(file, line);) {
@@ -59,6 +58,8 @@ RunState run_state(const ChainRecord::Stage& stage) {
     return state;
 }
 
+const char* const gone = "gone from the queue";  // Slurm forgets jobs some minutes after their end
+
 // "complete" is what the run says; where it is not, the job explains why.
 std::string state_of(const ChainRecord::Stage& stage, const RunState& run,
                      const std::map<std::string, QueuedJob>& queue) {
@@ -70,7 +71,7 @@ std::string state_of(const ChainRecord::Stage& stage, const RunState& run,
         return says_why ? fmt::format("{} ({})", state, job->second.reason) : state;
     }
     if (run.finished) return "complete";
-    if (job == queue.end()) return stage.job.empty() ? "not submitted" : "gone from the queue";
+    if (job == queue.end()) return stage.job.empty() ? "not submitted" : gone;
     std::string state = job->second.state;
     std::transform(state.begin(), state.end(), state.begin(), [](unsigned char c) { return std::tolower(c); });
     return "stopped: " + state;
@@ -80,7 +81,12 @@ void show(const fs::path& folder, const ChainRecord& chain, bool for_people) {
     std::vector<std::string> ids;
     for (const ChainRecord::Stage& stage : chain.stages)
         if (!stage.job.empty()) ids.push_back(stage.job);
-    const auto queue = queued_jobs(ids);
+    std::optional<std::map<std::string, QueuedJob>> queue;
+    try {
+        queue = queued_jobs(ids);
+    } catch (const UsageError& silence) {  // what the runs have written is there all the same
+        fmt::print(stderr, "note: {}\n", silence.what());
+    }
     const auto print = [&](const std::string& line) {
         if (for_people)
             print_line(line);
@@ -91,8 +97,8 @@ void show(const fs::path& folder, const ChainRecord& chain, bool for_people) {
     print(fmt::format("{} ({})", folder.string(), chain.config));
     print(fmt::format(fmt::runtime(row), "stage", "job", "state", "step", "loss", "valid", "error", "left", "run"));
     for (const ChainRecord::Stage& stage : chain.stages) {
-        const RunState run = run_state(stage);
-        const std::string state = state_of(stage, run, queue);
+        const RunState run = run_state(stage, fs::path(chain.working_folder) / stage.run);
+        const std::string state = queue ? state_of(stage, run, *queue) : run.finished ? "complete" : "unknown";
         const bool runs = state == "running";
         const auto decimals = [](const std::optional<double>& value) {
             return value ? fmt::format("{:.4f}", *value) : std::string("-");
@@ -112,7 +118,7 @@ void show(const fs::path& folder, const ChainRecord& chain, bool for_people) {
             if (runs && run.seconds_left) line["seconds_left"] = number(std::round(*run.seconds_left));
             print_line(line.dump());
         }
-        if (state.starts_with("stopped")) print("  its log: " + stage.log);
+        if (state.starts_with("stopped") || state == gone) print("  its log: " + stage.log);
     }
 }
 

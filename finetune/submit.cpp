@@ -1,12 +1,14 @@
 #include "finetune/submit.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 
 #include "checkpoints/run_folder.hpp"
 #include "data/publish.hpp"
@@ -78,6 +80,15 @@ JobRequest request_of(const ConfiguredStage& stage, const Options& common, std::
     return r;
 }
 
+// Of a stage that is under way: where it begins with, if anything was named, lies behind it.
+std::string going_on(const std::string& ini) {
+    std::istringstream lines(ini);
+    std::string text;
+    for (std::string line; std::getline(lines, line);)
+        if (!line.starts_with("resume =")) text += line + "\n";
+    return text;
+}
+
 std::vector<PlannedJob> planned_jobs(const std::vector<ConfiguredStage>& stages, const std::vector<StageState>& states,
                                      const Options& o, const fs::path& folder, std::span<const std::string> arguments) {
     const std::string job_template = read_template(o.job_template);
@@ -88,7 +99,12 @@ std::vector<PlannedJob> planned_jobs(const std::vector<ConfiguredStage>& stages,
         const JobRequest request = request_of(stages[i], o, arguments);  // checked even where nothing is to run
         if (states[i].need == Need::nothing) continue;
         const std::string stem = (folder / fmt::format("{}-{}", i + 1, dashed(stages[i].command))).string();
-        PlannedJob job{i, stem + ".ini", stages[i].given, stem + ".sbatch", "", stem + "-%j.log"};
+        PlannedJob job{i,
+                       stem + ".ini",
+                       states[i].need == Need::the_rest ? going_on(stages[i].given) : stages[i].given,
+                       stem + ".sbatch",
+                       "",
+                       stem + "-%j.log"};
         JobWork work{fs::path(stages[i].run).lexically_normal().filename().string(),
                      fs::current_path().string(),
                      job.log,
@@ -115,18 +131,34 @@ void refuse_other_inputs(const std::vector<ConfiguredStage>& stages, const std::
                                 stages[i].run, stages[i].command, fmt::join(states[i].changes, "; ")));
 }
 
-void refuse_queued(const std::vector<ConfiguredStage>& stages, const ChainRecord& before) {
+// Jobs read their scripts and configurations in the folder when they start, or come back.
+void refuse_queued(const ChainRecord& before) {
     std::vector<std::string> ids;
     for (const ChainRecord::Stage& stage : before.stages)
         if (!stage.job.empty()) ids.push_back(stage.job);
     const auto queue = queued_jobs(ids);
     for (const ChainRecord::Stage& old : before.stages) {
         const auto job = queue.find(old.job);
-        const bool wanted = std::any_of(stages.begin(), stages.end(), [&](const auto& s) { return s.run == old.run; });
-        check_usage(job == queue.end() || !job->second.is_alive() || !wanted,
-                    fmt::format("{} is in the queue already, as job {}: ulmpi status shows it; scancel {} takes it out",
-                                old.command, old.job, old.job));
+        check_usage(
+            job == queue.end() || !job->second.is_alive(),
+            fmt::format("{} of {} is in the queue already, as job {}: ulmpi status shows it; scancel {} takes it "
+                        "out; another chain needs another --jobs",
+                        old.command, old.run, old.job, old.job));
     }
+}
+
+// Slurm would let them win over the scripts in silence.
+void say_what_is_not_passed_on() {
+    std::vector<std::string> names;
+    for (char** variable = environ; *variable != nullptr; ++variable)
+        if (const std::string_view text = *variable; text.starts_with("SBATCH_"))
+            names.emplace_back(text.substr(0, text.find('=')));
+    if (!names.empty())
+        fmt::print(
+            stderr,
+            "note: {} of the environment {} not count: the jobs ask for what their scripts say; [submit] takes any "
+            "option of sbatch (sbatch = --qos=long)\n",
+            fmt::join(names, ", "), names.size() == 1 ? "does" : "do");
 }
 
 // Nobody may be at work in it.
@@ -139,7 +171,7 @@ void set_run_aside(const std::string& run) {
 // What the chain's folder says: of stages that are submitted anew nothing yet, of the others what it said before.
 ChainRecord record_before(const std::vector<ConfiguredStage>& stages, const std::vector<StageState>& states,
                           const std::string& config, const std::optional<ChainRecord>& before) {
-    ChainRecord record{config, {}};
+    ChainRecord record{config, {}, fs::current_path().string()};
     for (std::size_t i = 0; i < stages.size(); ++i) {
         ChainRecord::Stage& stage = record.stages.emplace_back();
         if (before && states[i].need == Need::nothing)
@@ -200,7 +232,7 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
     if (o.dry_run) {
         for (const PlannedJob& job : jobs)
             print_line(fmt::format("#### {}\n{}\n#### {}\n{}", job.ini_path, job.ini, job.script_path, job.script));
-        ChainRecord nothing{config, std::vector<ChainRecord::Stage>(stages.size())};
+        ChainRecord nothing{config, std::vector<ChainRecord::Stage>(stages.size()), ""};
         print_plan(stages, states, nothing, true);
         return 0;
     }
@@ -209,13 +241,14 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
     check_usage(!failure, "--jobs: " + quoted(folder) + " cannot be made: " + failure.message());
     const FolderLock lock(folder, "wait until that one is done, or give another --jobs");
     const std::optional<ChainRecord> before = ChainRecord::load(folder);
-    if (before) refuse_queued(stages, *before);
+    if (before) refuse_queued(*before);
     for (std::size_t i = 0; i < stages.size(); ++i)
         if (states[i].need == Need::other_inputs) set_run_aside(stages[i].run);
     for (const PlannedJob& job : jobs) {
         write_file(job.ini_path, job.ini);
         write_file(job.script_path, job.script);
     }
+    say_what_is_not_passed_on();
     ChainRecord record = record_before(stages, states, config, before);
     record.save(folder);
     submit_chain(jobs, folder, record);

@@ -62,8 +62,10 @@ struct Pipe {
 
 }  // namespace
 
-Finished run_program(const std::vector<std::string>& words) {
+Finished run_program(const std::vector<std::string>& words,
+                     const std::function<bool(const std::string& variable)>& left_out) {
     std::vector<std::string> arguments = words, environment = environment_at_start();
+    if (left_out) std::erase_if(environment, left_out);
     Pipe output, errors;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);

@@ -1,6 +1,7 @@
 #pragma once
 // Another program, run to its end.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@ struct Finished {
 
 /// Runs words[0], looked for in PATH, with the words after it as they are (no shell) and nothing to read, in the
 /// environment that this program was started in: without what MPI_Init and the choice of BLAS kernels added, which is
-/// not meant for jobs on other machines. One rank, quick programs: nobody hears of it until it has ended.
-Finished run_program(const std::vector<std::string>& words);
+/// not meant for jobs on other machines, and without the variables ("NAME=value") that `left_out` says, if given. One
+/// rank, quick programs: nobody hears of it until it has ended.
+Finished run_program(const std::vector<std::string>& words,
+                     const std::function<bool(const std::string& variable)>& left_out = nullptr);
 
 }  // namespace ulmpi

@@ -176,9 +176,12 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
 
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
     const nlohmann::json shape = to_json(model), given = table.json();
+    ModelConfig by_default = model;
+    by_default.ffn = 0;
     for (const auto& [name, field] : shape_fields()) {
         if (!given.contains(name)) continue;
         const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
+        if (derived && by_default.ffn_size() == model.ffn_size()) continue;  // a run that goes on asks for the same
         if (table.given(name) && given[name] != shape[field] && !derived)
             table.refuse(name, fmt::format("the model of {} has {}: leave this out, or start another run from nothing",
                                            source, shape[field].dump()));

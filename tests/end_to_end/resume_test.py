@@ -54,6 +54,11 @@ class Resume(Workshop):
                 self.assertIn("step 5", said)
                 self.assert_same_bits(checkpoint(whole, 10), checkpoint(parts, 10))
                 self.assertEqual(metrics(whole), metrics(parts))
+                a, b = (json.loads(self.ok("checkpoint show", run)) for run in (whole, parts))
+                self.assertEqual(a["lineage"], b["lineage"])
+                a["progress"].pop("seconds"), b["progress"].pop("seconds")
+                a["options"].pop("run"), b["options"].pop("run"), a.pop("path"), b.pop("path")
+                self.assertEqual(a, b)
 
     def test_resume_from_a_named_checkpoint_in_a_fresh_folder(self):
         self.ok(PRETRAIN, SHAPE, "--run named")

@@ -251,6 +251,8 @@ run = {name}/classifier
                 break
             steps = [2 * n if times < 2 else n for n, times in zip(steps, came_back)]
         self.assertGreaterEqual(min(came_back), 2, "\n".join(self.log(stage["job"]) for stage in stages))
+        again = [json.loads(line)["action"] for line in self.ok(command).splitlines()]
+        self.assertEqual(again, ["complete"] * 3)  # however often they came back
         self.run_directly(day, "night")
         self.assert_same_chain("night", day)
         for run in ("corpus", "domain", "classifier"):
@@ -273,6 +275,24 @@ run = {name}/classifier
             self.assertFalse([state for state in states if "stopped" in state], glob.glob("my runs/blank.jobs/*"))
             time.sleep(0.5)
 
+    def test_a_stage_under_way_goes_on_whatever_it_began_with(self):
+        command = self.chain("never", slice_of_stage="resume = never\nsave-interval = 20", steps=(40, 40, 1))
+        self.ok("pretrain --config never.ini", layout="dp2")
+        os.remove(checkpoint("never/corpus", 40))
+        scripts = self.ok(command, "--dry-run").decode()
+        self.assertIn("goes on from step 20", self.said)
+        self.assertEqual(scripts.count("resume = never"), 2)  # those of the stages that are to begin
+
+    def test_shards_of_another_tokenizer_are_refused_before_anything_is_submitted(self):
+        self.ok("data tokenizer --input domain.txt --vocab-size 300 --output other.json")
+        self.ok("data shards --tokenizer other.json --input domain.txt --output foreign")
+        command = self.chain("mixed")
+        text = pathlib.Path("mixed.ini").read_text()
+        pathlib.Path("mixed.ini").write_text(text.replace("data = domain", "data = foreign"))
+        done = self.run_ulmpi(command)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(b"finetune lm: foreign was made with another tokenizer than the model of mixed/corpus", done.stderr)
+
     def test_what_is_complete_is_not_run_again(self):
         command = self.chain("twice", steps=(300, 100, 3))
         scripts = self.ok(command, "--dry-run").decode()
@@ -285,8 +305,16 @@ run = {name}/classifier
             self.assertEqual(done.returncode, 2)
             self.assertIn(b"wait until that one is done, or give another --jobs", done.stderr)
             self.assertEqual(os.listdir("twice.jobs"), [".lock"])
-        self.ok(command)
+        elsewhere = dict(self.environment, SBATCH_PARTITION="nowhere", SLURM_RESTART_COUNT="1", SLURM_MEM_PER_CPU="1")
+        self.ok(command, env=elsewhere)
+        self.assertIn("SBATCH_PARTITION of the environment does not count", self.said)
         first = self.wait_for_chain("twice", 60)
+        seen = [json.loads(line) for line in self.ok(f"status {os.path.abspath('twice.jobs')}", cwd="/").splitlines()]
+        self.assertEqual([(stage["state"], stage["step"]) for stage in seen], [(s["state"], s["step"]) for s in first])
+        silent = dict(self.environment, SLURM_CONF="/nowhere")
+        seen = [json.loads(line)["state"] for line in self.ok("status twice.jobs", env=silent).splitlines()]
+        self.assertEqual(seen, ["complete"] * 3)
+        self.assertIn("Slurm cannot be asked", self.said)
         before = {path: os.stat(path).st_mtime_ns for path in glob.glob("twice/*/checkpoints/*")}
 
         again = [json.loads(line) for line in self.ok(command).splitlines()]

@@ -67,18 +67,24 @@ TEST_F(Chain, SaysWhatIsWrong) {
                       "[finetune.lm]\ninit-from = r\ndata = b\nepochs = 2\nrun = ./r/\n")
                   .find("both work in"),
               std::string::npos);
+    EXPECT_NE(refusal("pipeline-parallel-size = 99\n" + three).find("pretrain: --pipeline-parallel-size 99"),
+              std::string::npos);
+    EXPECT_NE(refusal(three + "tensor-parallel-size = 99\n").find("finetune classifier: --tensor-parallel-size 99"),
+              std::string::npos);
     EXPECT_NE(refusal("[finetune.classifier]\ntrain = a.tsv\nrun = r\n").find("--tokenizer"), std::string::npos);
     EXPECT_NE(refusal("[submit.pretran]\nnodes = 2\n" + three).find("submit.pretrain"), std::string::npos);
 }
 
 TEST_F(Chain, RecordsAreReadAsTheyWereWritten) {
     EXPECT_FALSE(ChainRecord::load(folder_.path()));
-    const ChainRecord record{
-        "a \"file\".ini", {{"pretrain", "runs/one", "12", "1.sbatch", "1-12.log"}, {"finetune lm", "r", "", "", ""}}};
+    const ChainRecord record{"a \"file\".ini",
+                             {{"pretrain", "runs/one", "12", "1.sbatch", "1-12.log"}, {"finetune lm", "r", "", "", ""}},
+                             "/here"};
     record.save(folder_.path());
     const auto read = ChainRecord::load(folder_.path());
     ASSERT_TRUE(read);
     EXPECT_EQ(read->config, record.config);
+    EXPECT_EQ(read->working_folder, "/here");
     ASSERT_EQ(read->stages.size(), 2u);
     EXPECT_EQ(read->stages[0].job, "12");
     EXPECT_EQ(read->stages[1].command, "finetune lm");

@@ -36,6 +36,23 @@ TEST(JobScript, ReplacesDirectivesAndAddsThoseThatAreMissing) {
               "PROGRAM=/opt/ulmpi\n\nload things\nrun \"$@\"\n#SBATCH --nodes=9\n");
 }
 
+TEST(JobScript, WhatElseStandsOnALineStays) {
+    JobRequest request;
+    request.nodes = 3;
+    const std::string script = job_script("#!/bin/bash\n#SBATCH --nodes=1 --exclusive\nrun \"$@\"\n", request, work);
+    EXPECT_LT(script.find("#SBATCH --nodes=1 --exclusive\n"), script.find("#SBATCH --nodes=3\n")) << script;
+}
+
+TEST(JobScript, RefusesASignalThatLeavesNoTimeToWork) {
+    JobRequest request;
+    request.time = "1m";  // the template's signal comes a minute before the end
+    EXPECT_THROW(job_script(built_in_job_template(), request, work), UsageError);
+    request.grace = "31s";
+    EXPECT_THROW(job_script(built_in_job_template(), request, work), UsageError);
+    request.grace = "30s";
+    EXPECT_NO_THROW(job_script(built_in_job_template(), request, work));
+}
+
 TEST(JobScript, LeavesTheTemplateAsItIsWhereNothingIsAsked) {
     const std::string script = job_script(built_in_job_template(), {}, work);
     for (const char* kept : {"#SBATCH --nodes=1\n", "#SBATCH --time=12:00:00\n", "#SBATCH --requeue\n",

@@ -29,6 +29,8 @@ TEST(Subprocess, TakesWordsAsTheyAre) {
 // What the program set for itself since it was started is not handed on.
 TEST(Subprocess, HasTheEnvironmentThatWeWereStartedIn) {
     ::setenv("ULMPI_TEST_DATA", "later", 1);
+    const auto left_out = [](const std::string& variable) { return variable.starts_with("HOME="); };
+    EXPECT_EQ(run_program({"/bin/bash", "-c", "echo \"${HOME-none}\""}, left_out).output, "none\n");
     const std::string path = run_program({"bash", "-c", "echo $PATH $ULMPI_TEST_DATA"}).output;
     EXPECT_EQ(path, std::string(std::getenv("PATH")) + "\n");
     ::unsetenv("ULMPI_TEST_DATA");

@@ -27,9 +27,9 @@ TEST(JobScript, ReplacesDirectivesAndAddsThoseThatAreMissing) {
     request.nodes = 3;
     request.account = "us";
     request.grace = "90s";
-    request.sbatch = {"--exclusive", "--time=2:00"};
+    request.sbatch = {"--exclusive", "--time=3:00"};
     EXPECT_EQ(job_script(job_template, request, work),
-              "#!/bin/bash\n# words\n#SBATCH --nodes=3\n#SBATCH --time=2:00\n#SBATCH --job-name=domain\n"
+              "#!/bin/bash\n# words\n#SBATCH --nodes=3\n#SBATCH --time=3:00\n#SBATCH --job-name=domain\n"
               "#SBATCH --signal=B:USR1@90\n#SBATCH --account=us\n#SBATCH --chdir='/home/me/my texts'\n"
               "#SBATCH --output=/home/me/jobs/2-%j.log\n#SBATCH --exclusive\n##SBATCH --account=...\n"
               "\n# put here by ulmpi submit: the command, and the program\nset -- finetune lm --run 'it'\\''s'\n"

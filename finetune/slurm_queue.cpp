@@ -13,11 +13,13 @@
 namespace ulmpi {
 namespace {
 
-// Of the environment: what was said to or by the job in which somebody submits, and what would win over the script.
+// Of the environment: what was said to or by the job in which somebody submits, and what would win over the script. What
+// says which Slurm, and who asks, stays.
 bool means_another_job(const std::string& variable) {
-    return (variable.starts_with("SLURM_") && !variable.starts_with("SLURM_CONF=") &&
-            !variable.starts_with("SLURM_CLUSTERS=")) ||
-           variable.starts_with("SBATCH_");
+    constexpr std::array<std::string_view, 3> stays{"SLURM_CONF=", "SLURM_CLUSTERS=", "SLURM_JWT="};
+    if (variable.starts_with("SBATCH_")) return true;
+    return variable.starts_with("SLURM_") &&
+           std::ranges::none_of(stays, [&](std::string_view name) { return variable.starts_with(name); });
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }

@@ -13,8 +13,8 @@
 namespace ulmpi {
 namespace {
 
-// Of the environment: what was said to or by the job in which somebody submits, and what would win over the script. What
-// says which Slurm, and who asks, stays.
+// Of the environment: what was said to or by the job in which somebody submits, and what would win over the script.
+// What says which Slurm, and who asks, stays.
 bool means_another_job(const std::string& variable) {
     constexpr std::array<std::string_view, 3> stays{"SLURM_CONF=", "SLURM_CLUSTERS=", "SLURM_JWT="};
     if (variable.starts_with("SBATCH_")) return true;

@@ -88,6 +88,8 @@ void JobRequest::validate(const OptionTable& table) const {
         const double limit = seconds_of_limit(*time).value_or(-1);
         if (limit < 0) table.refuse("time", *time + " is no time: 30m, 12h, 1d, or as Slurm has it, 12:00:00");
         if (limit < 60) table.refuse("time", "Slurm counts in minutes: give one at least");
+        if (grace && 2 * seconds_from(*grace).value_or(0) > limit)
+            table.refuse("grace", fmt::format("{} of {} leave no time to work", *grace, *time));
     }
     if (grace && !seconds_from(*grace)) table.refuse("grace", *grace + " is no time: 90s, 5m");
     for (const std::string& option : sbatch)

@@ -116,14 +116,12 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
 
     std::map<std::string, const ConfiguredStage*> places;  // of the stages before
     for (ConfiguredStage& stage : stages) {
+        const auto parent = stage.init_from.empty() ? places.end() : places.find(place_of(stage.init_from));
         std::error_code failure;
-        check_usage(stage.init_from.empty() || places.contains(place_of(stage.init_from)) ||
-                        fs::exists(stage.init_from, failure),
+        check_usage(stage.init_from.empty() || parent != places.end() || fs::exists(stage.init_from, failure),
                     fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}",
                                 stage.command, stage.init_from, config));
-        if (const auto parent = places.find(stage.init_from.empty() ? "" : place_of(stage.init_from));
-            parent != places.end())
-            stage.shape = parent->second->shape;
+        if (parent != places.end()) stage.shape = parent->second->shape;
         const auto [at, is_new] = places.try_emplace(place_of(stage.run), &stage);
         check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second->command,
                                         stage.command, stage.run));

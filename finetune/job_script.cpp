@@ -48,7 +48,10 @@ std::string value_of(const std::string& line) {
     return equals == std::string::npos ? "" : line.substr(equals + 1);
 }
 
-// A job that is told to stop before it has begun in earnest would come back for ever.
+// Seconds. A job that is told to stop before it has begun in earnest would come back for ever.
+bool leaves_time_to_work(double limit, double grace) { return 2 * grace <= limit; }
+
+// What the template says counts as well.
 void check_grace(const std::vector<std::string>& lines, std::size_t end) {
     std::optional<double> limit, grace;
     for (std::size_t i = 0; i < end; ++i) {
@@ -58,7 +61,7 @@ void check_grace(const std::vector<std::string>& lines, std::size_t end) {
             grace = seconds_from(value.substr(value.find('@') + 1) + "s");
     }
     check_usage(
-        !limit || !grace || *limit == 0 || 2 * *grace <= *limit,
+        !limit || !grace || *limit == 0 || leaves_time_to_work(*limit, *grace),
         fmt::format("a job of {:.0f} s that is told to stop {:.0f} s before its end has no time to work: give more "
                     "--time, or less --grace",
                     limit.value_or(0), grace.value_or(0)));
@@ -88,7 +91,7 @@ void JobRequest::validate(const OptionTable& table) const {
         const double limit = seconds_of_limit(*time).value_or(-1);
         if (limit < 0) table.refuse("time", *time + " is no time: 30m, 12h, 1d, or as Slurm has it, 12:00:00");
         if (limit < 60) table.refuse("time", "Slurm counts in minutes: give one at least");
-        if (grace && 2 * seconds_from(*grace).value_or(0) > limit)
+        if (grace && !leaves_time_to_work(limit, seconds_from(*grace).value_or(0)))
             table.refuse("grace", fmt::format("{} of {} leave no time to work", *grace, *time));
     }
     if (grace && !seconds_from(*grace)) table.refuse("grace", *grace + " is no time: 90s, 5m");

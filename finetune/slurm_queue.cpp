@@ -1,6 +1,7 @@
 #include "finetune/slurm_queue.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,11 +14,13 @@
 namespace ulmpi {
 namespace {
 
+constexpr std::string_view overriding = "SBATCH_";
+
 // Of the environment: what was said to or by the job in which somebody submits, and what would win over the script.
 // What says which Slurm, and who asks, stays.
 bool means_another_job(const std::string& variable) {
     constexpr std::array<std::string_view, 3> stays{"SLURM_CONF=", "SLURM_CLUSTERS=", "SLURM_JWT="};
-    if (variable.starts_with("SBATCH_")) return true;
+    if (variable.starts_with(overriding)) return true;
     return variable.starts_with("SLURM_") &&
            std::ranges::none_of(stays, [&](std::string_view name) { return variable.starts_with(name); });
 }
@@ -58,6 +61,14 @@ std::string submit_job(const std::string& script, const std::string& after) {
     const std::string id = sbatch.output.substr(0, sbatch.output.find_first_of(";\n"));  // "id;cluster"
     check(!id.empty(), "sbatch named no job for " + script);
     return id;
+}
+
+std::vector<std::string> overriding_variables() {
+    std::vector<std::string> names;
+    for (char** variable = environ; *variable != nullptr; ++variable)
+        if (const std::string_view text = *variable; text.starts_with(overriding))
+            names.emplace_back(text.substr(0, text.find('=')));
+    return names;
 }
 
 void cancel_job(const std::string& id) { run_program({"scancel", id}); }

@@ -21,8 +21,12 @@ struct QueuedJob {
 std::map<std::string, QueuedJob> queued_jobs(const std::vector<std::string>& ids);
 
 /// Submits a script, to start once the job `after` (empty: none) has ended well; returns its id. Throws Error with
-/// sbatch's words. Variables of the environment that begin with SLURM_ or SBATCH_ are not passed on: the script counts.
+/// sbatch's words. Of the environment it does not get what the job that we may be in was
+/// told (SLURM_*, but for which Slurm and who asks) nor what would win over the script (SBATCH_*).
 std::string submit_job(const std::string& script, const std::string& after);
+
+/// The names of the variables that would win over the scripts and that submit_job therefore leaves out.
+std::vector<std::string> overriding_variables();
 
 /// Takes a job out of the queue, if it is there.
 void cancel_job(const std::string& id);

@@ -1,7 +1,6 @@
 #include "finetune/submit.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -147,18 +146,13 @@ void refuse_queued(const ChainRecord& before) {
     }
 }
 
-// Slurm would let them win over the scripts in silence.
-void say_what_is_not_passed_on() {
-    std::vector<std::string> names;
-    for (char** variable = environ; *variable != nullptr; ++variable)
-        if (const std::string_view text = *variable; text.starts_with("SBATCH_"))
-            names.emplace_back(text.substr(0, text.find('=')));
-    if (!names.empty())
-        fmt::print(
-            stderr,
-            "note: {} of the environment {} not count: the jobs ask for what their scripts say; [submit] takes any "
-            "option of sbatch (sbatch = --qos=long)\n",
-            fmt::join(names, ", "), names.size() == 1 ? "does" : "do");
+void say_what_is_left_out() {
+    const std::vector<std::string> names = overriding_variables();
+    if (names.empty()) return;
+    fmt::print(stderr,
+               "note: {} of the environment {} not count: the jobs ask for what their scripts say; [submit] takes any "
+               "option of sbatch (sbatch = --qos=long)\n",
+               fmt::join(names, ", "), names.size() == 1 ? "does" : "do");
 }
 
 // Nobody may be at work in it.
@@ -248,7 +242,7 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
         write_file(job.ini_path, job.ini);
         write_file(job.script_path, job.script);
     }
-    say_what_is_not_passed_on();
+    say_what_is_left_out();
     ChainRecord record = record_before(stages, states, config, before);
     record.save(folder);
     submit_chain(jobs, folder, record);

@@ -131,6 +131,7 @@ T broadcast_value(T value, const Communicator& comm, int root) {
     comm.broadcast(std::as_writable_bytes(std::span<T>(&value, 1)), root);
     return value;
 }
+/// The same for a text, whose length the others need not know.
 std::string broadcast_text(std::string text, const Communicator& comm, int root);
 
 }  // namespace ulmpi

@@ -5,10 +5,10 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 
 #include "parallel/error.hpp"
+#include "parallel/subprocess.hpp"
 
 namespace ulmpi {
 
@@ -73,10 +73,7 @@ std::optional<double> slurm_seconds_left() {
     const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
     const std::string job = array.empty() || task.empty() ? variable("SLURM_JOB_ID") : array + "_" + task;
     if (job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return std::nullopt;
-    std::string text(64, ' ');
-    std::FILE* answer = ::popen(("squeue --noheader --format=%L --job=" + job + " 2>/dev/null").c_str(), "r");
-    text.resize(answer == nullptr ? 0 : std::fread(text.data(), 1, text.size(), answer));
-    if (answer != nullptr) ::pclose(answer);
+    std::string text = run_program({"squeue", "--noheader", "--format=%L", "--job=" + job}).output;
     while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
     while (!text.empty() && text.front() == ' ') text.erase(0, 1);
     const std::optional<double> seconds = seconds_from_slurm(text);

@@ -48,10 +48,7 @@ protected:
         EXPECT_TRUE(message.has_value());
         const std::string mine = message.value_or("");
         EXPECT_NE(mine.find(words), std::string::npos) << mine;
-        std::string of_first = mine;
-        of_first.resize(broadcast_value<std::uint64_t>(mine.size(), world_, 0));
-        world_.broadcast(std::span<char>(of_first), 0);
-        EXPECT_EQ(mine, of_first);
+        EXPECT_EQ(mine, broadcast_text(mine, world_, 0));
         EXPECT_EQ(read_whole(good_), content_);
         std::size_t files = 0;
         for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_.path())) ++files;

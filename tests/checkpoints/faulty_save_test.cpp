@@ -39,10 +39,7 @@ protected:
         const std::optional<std::string> failure = save(file);
         if (world_.rank() == rank) calls_ = faulty_calls_end();
         calls_ = broadcast_value(calls_, world_, rank);
-        std::string of_first = failure.value_or("");
-        of_first.resize(broadcast_value<std::uint64_t>(of_first.size(), world_, 0));
-        world_.broadcast(std::span<char>(of_first), 0);
-        EXPECT_EQ(failure.value_or(""), of_first);
+        EXPECT_EQ(failure.value_or(""), broadcast_text(failure.value_or(""), world_, 0));
         return failure;
     }
 

@@ -189,10 +189,7 @@ TEST(Checkpoint, RefusesWhatDoesNotFit) {
     const auto refusal = [&](const std::filesystem::path& path, SampleModel& into, const LoadPolicy& policy = {}) {
         const std::string message =
             message_of<UsageError>([&] { load_checkpoint(path, into.store, into.moments(), topology, policy); });
-        std::string of_first = message;
-        of_first.resize(broadcast_value<std::uint64_t>(message.size(), world, 0));
-        world.broadcast(std::span<char>(of_first), 0);
-        EXPECT_EQ(message, of_first);
+        EXPECT_EQ(message, broadcast_text(message, world, 0));
         return message;
     };
     const auto has = [](const std::string& message, const std::string& words) {

@@ -32,10 +32,7 @@ class SharedFolder {
 public:
     explicit SharedFolder(const Communicator& world) : world_(world) {
         if (world.rank() == 0) folder_.emplace();
-        std::string path = folder_ ? folder_->path().string() : std::string();
-        path.resize(broadcast_value<std::uint64_t>(path.size(), world, 0));
-        world.broadcast(std::span<char>(path), 0);
-        path_ = path;
+        path_ = broadcast_text(folder_ ? folder_->path().string() : std::string(), world, 0);
     }
     SharedFolder(const SharedFolder&) = delete;
     SharedFolder& operator=(const SharedFolder&) = delete;

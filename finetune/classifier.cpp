@@ -31,7 +31,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.required("train");
     table.add("valid", valid, "labelled texts to evaluate on", "FILE");
     table.add("test", test, "labelled texts for the report at the end", "FILE");
-    table.add("max-length", max_length, "longer texts are cut; 0: the model's context", "tokens");
+    table.add("max-length", max_length,
+              "longer texts are cut; 0: none, those longer than the model's context are read in chunks", "tokens");
     table.range("max-length", 0, 1 << 22);
     table.group("Classifier");
     table.add("gradual-unfreezing", classifier.gradual_unfreezing,
@@ -70,6 +71,16 @@ namespace {
 LabelledSet load(const std::string& path, const Tokenizer& tokenizer, std::size_t max_length,
                  const std::vector<std::string>& classes) {
     return load_labelled_set(path, tokenizer, {.max_length = max_length, .classes = classes});
+}
+
+// Its statistics are those of a micro-batch, which a document in several of them has no row in.
+void check_trains_on(HeadNormKind norm, const LabelledSet& train, std::size_t context, const std::string& path) {
+    const auto is_long = [&](std::uint32_t tokens) { return tokens > context; };
+    const auto longer = std::ranges::count_if(train.lengths(), is_long);
+    check_usage(norm != HeadNormKind::batchnorm || longer == 0,
+                fmt::format("--head-normalization batchnorm does not train on texts longer than the model's context of "
+                            "{} tokens, and {} has {} of them: use layernorm, or cut them by --max-length {}",
+                            context, path, longer, context));
 }
 
 nlohmann::json head_json(const ClassifierConfig& head, const std::vector<std::string>& classes,
@@ -141,17 +152,16 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
         config.vocabulary = tokenizer.vocabulary_size();
         config.end_of_text = tokenizer.end_of_text();
     }
-    const std::size_t max_length = o.max_length == 0 ? config.context : o.max_length;
+    // A run goes on as it began.
+    const std::size_t max_length = resumed && o.max_length == 0 ? classifier_from(*source).max_length : o.max_length;
     const LabelledSet train = together(world, [&] {
         check_model(config);
-        check_usage(
-            max_length <= config.context,
-            fmt::format("--max-length {} is more than the model's context of {} tokens", max_length, config.context));
         check_run_options(o.run);
         if (world.rank() == 0) check_profile(o.run.profile);
         LabelledSet set = load(o.train, tokenizer, max_length, {});
         check_usage(set.classes.size() >= 2,
                     fmt::format("{} has one class alone; a classifier needs two or more", o.train));
+        check_trains_on(head_norm_from(o.head_norm), set, config.context, o.train);
         return set;
     });
     std::optional<LabelledSet> valid, test;
@@ -174,7 +184,8 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     const std::size_t replica_rows =
         even_slice(o.training.global_batch, static_cast<std::size_t>(layout.extents.data), 0).size();
     const std::size_t micro_batch = std::min(o.layout.micro_batch, replica_rows);
-    const PassPlan plan{micro_batch, max_length, static_cast<int>((replica_rows + micro_batch - 1) / micro_batch)};
+    const PassPlan plan = training_plan(train, replica_rows, {config.context, micro_batch},
+                                        longest_sequence(max_length, config.context), layout.extents.pipeline);
     agree_on(world, "options", table.ini());
     RankModel model(world, layout, config, o.head, plan, o.training.adamw, save_mode_from(o.run.save_mode));
     Progress progress;

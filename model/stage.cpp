@@ -177,6 +177,7 @@ GradientEdges Stage::gradient_edges(int first_trained_group) const {
 std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
     const auto index = static_cast<std::size_t>(micro_batch);
     const MicroBatch& batch = (*batches_)[index];
+    check(slot < plan_.slots, "more micro-batches are in flight than planned");
     Slot& here = slots_[static_cast<std::size_t>(slot)];
     Passage& mine = passage(slot, team);
     const auto workers = static_cast<std::size_t>(team.size());

@@ -112,8 +112,8 @@ double evaluate_pass(Stage& stage, const Topology& topology, int threads, const 
     return loss;
 }
 
-int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches) {
-    return most_in_flight(training_actions(schedule, place.stage, place.stages, micro_batches, micro_batches));
+int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches, int at_most) {
+    return most_in_flight(training_actions(schedule, place.stage, place.stages, micro_batches, at_most));
 }
 
 }  // namespace ulmpi

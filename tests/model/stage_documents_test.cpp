@@ -141,8 +141,8 @@ TEST(StageDocumentsTest, ADocumentInOneChunkGivesTheBitsOfASequence) {
     for (int threads : {1, 2}) {
         const Outcome left_out = outcome(model, batches, threads);
         std::vector<MicroBatch> saying = batches;
-        for (MicroBatch& batch : saying)
-            for (std::size_t s = 0; s < batch.sequences; ++s) batch.chunks.push_back(batch.chunk(s));
+        for (std::size_t b = 0; b < saying.size(); ++b)
+            for (std::size_t s = 0; s < saying[b].sequences; ++s) saying[b].chunks.push_back(batches[b].chunk(s));
         const Outcome said = outcome(model, saying, threads);
         EXPECT_EQ(said.loss, left_out.loss);
         EXPECT_EQ(said.gradients, left_out.gradients);

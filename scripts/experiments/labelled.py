@@ -11,7 +11,8 @@ from typing import Iterable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from labelled_set import split_off  # noqa: E402
-from labelled_text import fraction, write_lines  # noqa: E402
+import labelled_text  # noqa: E402
+from labelled_text import fraction  # noqa: E402
 
 Row = tuple[str, str]  # label, text
 Fold = tuple[list[Row], list[Row]]  # rows to train on, rows to validate on
@@ -40,10 +41,13 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> Path:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    labelled_text.write_lines(str(path), lines)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_lines(path, ["label\ttext"] + [f"{label}\t{text}" for label, text in rows])
-    return path
 
 
 def sha256(path: Path) -> str:

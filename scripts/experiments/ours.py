@@ -127,7 +127,6 @@ class Domain:
     def train(self, bench: Bench) -> None:
         text, shards = self.folder / "text.txt", self.folder / "shards"
         if not shards.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_lines(text, self.texts)
             bench.run([self.program.executable, "data", "shards", "--tokenizer", self.program.tokenizer(), "--input", text,
                        "--output", shards])

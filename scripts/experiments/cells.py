@@ -107,6 +107,13 @@ class Bench:
         return output.decode()
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the cells of a task share was made in so many seconds by these commands."""
+    seconds: float = 0
+    commands: list[str] = field(default_factory=list)
+
+
 class Method:
     """What is compared: trains on labelled rows, says labels."""
     deterministic = False  # whether all seeds say the same where nothing is drawn
@@ -119,9 +126,9 @@ class Method:
         """Among which validation chooses, for so many labelled rows; the first wins among equals."""
         return [{}]
 
-    def prepare(self, bench: Bench) -> float:
-        """Makes what all cells of the task share, where it is not there yet. The seconds that it took in all."""
-        return 0
+    def prepare(self) -> Shared:
+        """Makes what all cells of the task share, where it is not there yet."""
+        return Shared()
 
     def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
         """Trains on the rows, says a label for each text."""

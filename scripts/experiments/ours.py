@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Bench, Method, Options, Records
+from cells import ROOT, Bench, Method, Options, Records, Shared
 from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
 
 # --- what each method runs: options of the program, to be changed here -------------------------------------------------
@@ -19,7 +19,7 @@ CLASSIFIER = ["--micro-batch-size", "8", "--global-batch-size", "16", "--threads
 EPOCHS = ((200, 30), (1000, 15), (8000, 8), (10**9, 4))
 
 TRANSFER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1.3", "--lr", "1e-3", "--dropout", "0.2"]
-LAST_LAYER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1e9", "--lr", "5e-3"]  # all below stands still
+LAST_LAYER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1000", "--lr", "5e-3"]  # the rest all but stands still
 SCRATCH = ["--dropout", "0.2"]
 SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "3e-3")]
 
@@ -63,27 +63,29 @@ class Program:
         return ["mpirun", "-n", str(self.ranks), "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle",
                 "0", self.executable]
 
+    @cached_property
     def model_folder(self) -> Path:
         """Where the model's files lie: a shipped one's beside the executable, or in the source tree."""
-        for folder in (Path(self.model), Path(self.executable).parent / "models" / self.model, ROOT / "models" / self.model):
+        if Path(self.model).is_file():
+            return Path(self.model).parent
+        places = [Path(self.model), Path(self.executable).parent / "models" / self.model, ROOT / "models" / self.model]
+        for folder in places:
             if folder.is_dir():
                 return folder
-        return Path(self.model).parent
+        raise ValueError(f"--init-from {self.model}: no such model; looked for {', '.join(map(str, places))}")
 
     def tokenizer(self) -> Path:
-        for folder in (self.model_folder(), self.model_folder().parent):  # a checkpoint lies in a folder of its run
+        for folder in (self.model_folder, self.model_folder.parent):  # a checkpoint lies in a folder of its run
             if (folder / "tokenizer.json").is_file():
                 return folder / "tokenizer.json"
-        raise ValueError(f"{self.model}: no tokenizer.json beside this model")
+        raise ValueError(f"--init-from {self.model}: no tokenizer.json beside this model")
 
     @cached_property
     def model_identity(self) -> str:
         """Of the weights that a run starts from."""
-        if Path(self.model).is_file():
-            return sha256(Path(self.model))
-        weights = sorted(self.model_folder().rglob("*.h5"))
+        weights = [Path(self.model)] if Path(self.model).is_file() else sorted(self.model_folder.rglob("*.h5"))
         if not weights:
-            raise ValueError(f"--init-from {self.model}: neither a checkpoint, nor a folder with one, nor a shipped model")
+            raise ValueError(f"--init-from {self.model}: no weights in {self.model_folder}")
         return sha256(weights[-1])
 
 
@@ -112,7 +114,7 @@ class Domain:
     def run(self) -> Path:
         return self.folder / "run"
 
-    def make(self) -> float:
+    def make(self) -> Shared:
         """Where it is not there yet. A run that was interrupted goes on; the seconds are those of all its parts."""
         parts = Records(self.folder / "parts.jsonl")
         if not any(part["whole"] for part in parts.all()):
@@ -122,7 +124,8 @@ class Domain:
                 whole = True
             finally:
                 parts.append({"whole": whole, "seconds": round(time.time() - started, 1), "commands": bench.commands})
-        return sum(part["seconds"] for part in parts.all())
+        made = parts.all()
+        return Shared(sum(part["seconds"] for part in made), made[-1]["commands"])
 
     def train(self, bench: Bench) -> None:
         text, shards = self.folder / "text.txt", self.folder / "shards"
@@ -149,8 +152,8 @@ class Ours(Method):
         epochs = ["--epochs", str(next(epochs for most, epochs in EPOCHS if rows <= most))]
         return [{"options": CLASSIFIER + epochs + self.recipe.options + more} for more in self.recipe.candidates]
 
-    def prepare(self, bench: Bench) -> float:
-        return self.domain.make() if self.recipe.start == "domain" else 0
+    def prepare(self) -> Shared:
+        return self.domain.make() if self.recipe.start == "domain" else Shared()
 
     def start(self, bench: Bench) -> list[str]:
         if self.recipe.start == "domain":

@@ -8,13 +8,13 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from baselines import BASELINES
-from cells import ROOT, Bench, Cell, CommandFailed, Method, Options, Records, commit, fingerprint, machine, pack
+from cells import ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack
 from labelled import Row, draw, folds, read_rows, repeated, sha256
 from ours import RECIPES, Domain, Fit, Ours, Program
 
@@ -76,6 +76,7 @@ class Worker:
     task: Task
     work: Path
     repeat: str  # the command that makes this table, without which cells
+    names: dict[str, str] = field(default_factory=dict)  # in recorded commands: of this machine's paths
 
     def empty_bench(self, cell: Cell, part: str, test: Path | None = None) -> Bench:
         folder = self.work / "cells" / cell.name.replace("/", "-") / part
@@ -90,22 +91,23 @@ class Worker:
             return done
         rows, started = self.task.rows(cell), time.time()
         candidates = method.candidates(len(rows))
-        wrong = [0] * len(candidates)
+        wrong: list[list[bool]] = [[] for _ in candidates]
         pairs = folds(rows) if len(candidates) > 1 else []
         for fold, (train, valid) in enumerate(pairs):
             for place, options in enumerate(candidates):
                 bench = self.empty_bench(cell, f"fold-{fold}-candidate-{place}")
                 said = method.predict(options, train, [text for _, text in valid], bench)
-                wrong[place] += count_wrong(said, valid)
+                wrong[place] += which_wrong(said, valid)
                 shutil.rmtree(bench.folder, ignore_errors=True)
-        validated = sum(len(valid) for _, valid in pairs)
-        record = {"cell": cell.name, "fingerprint": mark, "options": candidates[wrong.index(min(wrong))],
-                  "validated": validated, "seconds": round(time.time() - started, 1), "commit": commit(),
-                  "candidates": [[options, errors] for options, errors in zip(candidates, wrong)] if pairs else []}
+        errors = [sum(own) for own in wrong]
+        record = {**asdict(cell), "fingerprint": mark, "options": candidates[errors.index(min(errors))],
+                  "validated": len(wrong[0]), "seconds": round(time.time() - started, 1), "commit": commit(),
+                  "candidates": [{"options": options, "error": sum(own) / len(own), "wrong": pack(own)}
+                                 for options, own in zip(candidates, wrong) if own]}
         records.append(record)
         return record
 
-    def report(self, cell: Cell, method: Method, shared: float) -> dict[str, Any] | None:
+    def report(self, cell: Cell, method: Method, shared: Shared) -> dict[str, Any] | None:
         """The cell's line of results, from a model trained on all its rows; nothing where that line stands already."""
         records = Records(self.work / "results.jsonl")
         mark = fingerprint(cell, method.definition() | {"train": sha256(self.task.train_file),
@@ -118,33 +120,31 @@ class Worker:
         started, cpu_started = time.time(), sum(os.times()[:4])
         said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
         seconds, cpu = time.time() - started, sum(os.times()[:4]) - cpu_started
-        wrong = [own != label for own, (label, _) in zip(said, test, strict=True)]
+        wrong = which_wrong(said, test)
         twice = set(repeated(self.task.train, test))
         once = [one for number, one in enumerate(wrong) if number not in twice]
         record = {
             "task": cell.task, "labels": cell.labels, "seed": cell.seed, "method": cell.method, "rows": len(rows),
             "n": len(test), "error": sum(wrong) / len(test),
             "n_unrepeated": len(once), "error_unrepeated": sum(once) / len(once) if once else None,
-            "validation_error": min((errors for _, errors in chosen["candidates"]), default=0) / chosen["validated"]
-            if chosen["validated"] else None,
+            "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"],
-            "shared_seconds": shared, "options": chosen["options"], "commands": self.portable(bench.commands),
+            "shared_seconds": round(shared.seconds, 1), "options": chosen["options"],
+            "commands": [self.portable(command) for command in shared.commands + bench.commands],
             "repeat": f"{self.repeat} --labels {cell.labels} --only {cell.method}", "commit": commit(), **machine(),
             "date": time.strftime("%Y-%m-%d"), "fingerprint": mark, "wrong": pack(wrong)}
         records.append(record)
         shutil.rmtree(bench.folder.parent, ignore_errors=True)
         return record
 
-    def portable(self, commands: list[str]) -> list[str]:
-        """Without this machine's folders."""
-        names = {str(self.work): "WORK", str(self.task.train_file.parent.parent): "DIR", str(ROOT): "."}
-        for path, name in names.items():
-            commands = [command.replace(path, name) for command in commands]
-        return commands
+    def portable(self, command: str) -> str:
+        for path, name in ({str(self.work): "WORK"} | self.names).items():
+            command = command.replace(path, name)
+        return command
 
 
-def count_wrong(said: list[str], rows: list[Row]) -> int:
-    return sum(own != label for own, (label, _) in zip(said, rows, strict=True))
+def which_wrong(said: list[str], rows: list[Row]) -> list[bool]:
+    return [own != label for own, (label, _) in zip(said, rows, strict=True)]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -206,14 +206,16 @@ def main(arguments: list[str]) -> int:
     if not cells:
         print(f"table.sh: --only {shlex.join(options.only)} names no cell; methods: {', '.join(known)}", file=sys.stderr)
         return 2
+    names = {program.executable: "ulmpi", str(task.test_file): "TEST"}
     if options.init_from != "english":
         repeat += " --init-from MODEL"
-    worker, failed = Worker(task, work, repeat), 0
+        names[options.init_from] = "MODEL"
+    worker, failed = Worker(task, work, repeat, names), 0
     for number, cell in enumerate(cells, start=1):
         method = known[cell.method]
         before = f"[{number}/{len(cells)}] {cell.name}"
         try:
-            shared = method.prepare(Bench(work / "cells" / cell.name.replace("/", "-"), cell.seed))
+            shared = method.prepare()
             if options.tune:
                 print(before, describe_choice(worker.tune(cell, method)), flush=True)
             elif record := worker.report(cell, method, shared):
@@ -227,9 +229,8 @@ def main(arguments: list[str]) -> int:
 
 
 def describe_choice(record: dict[str, Any]) -> str:
-    def said(options: Options, errors: int) -> str:
-        return f"\n    {100 * errors / record['validated']:6.2f} %  {options}"
-    return "".join([f"chose {record['options']}"] + [said(*candidate) for candidate in record["candidates"]])
+    tried = [f"\n    {100 * one['error']:6.2f} %  {one['options']}" for one in record["candidates"]]
+    return "".join([f"chose {record['options']}"] + tried)
 
 
 if __name__ == "__main__":

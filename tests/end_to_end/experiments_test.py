@@ -196,7 +196,7 @@ class Cells(ToySet):
 
     def test_a_cell_is_chosen_by_validation_and_tested_once(self):
         method = Shout()
-        record = self.worker().report(self.cell(), method, shared=2.5)
+        record = self.worker().report(self.cell(), method, shared=cells.Shared(2.5, ["scream"]))
         self.assertEqual(record["options"], {"marks": 2})
         self.assertEqual(method.trained, [(marks, 16, 4) for _ in range(5) for marks in (1, 2, 3)] + [(2, 20, 5)])
         self.assertEqual((record["rows"], record["n"], record["error"]), (20, 5, 0.2))
@@ -204,32 +204,34 @@ class Cells(ToySet):
         self.assertEqual(cells.unpack(record["wrong"], 5), [0, 0, 0, 1, 0])
         self.assertEqual((record["validation_error"], record["shared_seconds"]), (0, 2.5))
         self.assertEqual(record["repeat"], "toy.sh --data DIR --labels 20 --only shout")
-        self.assertEqual(record["commands"], ["shout WORK/cells/toy-20-0-shout/report"])
+        self.assertEqual(record["commands"], ["scream", "shout WORK/cells/toy-20-0-shout/report"])
         self.assertEqual(self.lines(), [record])
         self.assertEqual(list((self.work / "cells").iterdir()), [])
-        self.assertIsNone(self.worker().report(self.cell(), again := Shout(), shared=2.5))
+        self.assertIsNone(self.worker().report(self.cell(), again := Shout(), shared=cells.Shared(2.5, ["scream"])))
         self.assertEqual(again.trained, [])
         self.assertEqual(len(self.lines()), 1)
 
     def test_choosing_never_opens_the_test_file(self):
         self.test.unlink()
-        self.assertEqual(self.worker().tune(self.cell(), method := Shout())["options"], {"marks": 2})
+        choice = self.worker().tune(self.cell(), method := Shout())
+        self.assertEqual(choice["options"], {"marks": 2})
+        self.assertEqual([tried["error"] for tried in choice["candidates"]], [0.5, 0, 0.5])
         self.assertEqual(len(method.trained), 15)
         self.worker().tune(self.cell(), method)
         self.assertEqual(len(method.trained), 15)
         self.assertFalse((self.work / "results.jsonl").exists())
         with self.assertRaises(FileNotFoundError):
-            self.worker().report(self.cell(), method, shared=0)
+            self.worker().report(self.cell(), method, shared=cells.Shared())
 
     def test_what_was_interrupted_starts_again_and_what_is_finished_does_not(self):
-        whole = [self.worker().report(self.cell(seed), Shout(), shared=0) for seed in range(3)]
+        whole = [self.worker().report(self.cell(seed), Shout(), shared=cells.Shared()) for seed in range(3)]
         shutil.rmtree(self.work)
         ended = 0
         for stop_after in (0, 7, 15, 0, 3, 15, 15, 99):  # in the middle of choosing, and before the reported model
             with contextlib.suppress(KeyboardInterrupt):
                 method = Shout(stop_after)
                 for seed in range(3):
-                    self.worker().report(self.cell(seed), method, shared=0)
+                    self.worker().report(self.cell(seed), method, shared=cells.Shared())
                 ended += 1
             for line in self.lines() if (self.work / "results.jsonl").exists() else []:
                 self.assertEqual(line["n"], 5)
@@ -240,32 +242,32 @@ class Cells(ToySet):
 
     def test_a_line_that_was_cut_off_is_written_again(self):
         for seed in range(2):
-            self.worker().report(self.cell(seed), Shout(), shared=0)
+            self.worker().report(self.cell(seed), Shout(), shared=cells.Shared())
         results = self.work / "results.jsonl"
         first, second = results.read_text().splitlines()
         for size in (1, len(second) - 1, len(second)):  # the last: all but its line feed
             results.write_text(first + "\n" + second[:size])
-            self.assertIsNone(self.worker().report(self.cell(0), Shout(), shared=0))
-            self.assertIsNotNone(self.worker().report(self.cell(1), Shout(), shared=0))
+            self.assertIsNone(self.worker().report(self.cell(0), Shout(), shared=cells.Shared()))
+            self.assertIsNotNone(self.worker().report(self.cell(1), Shout(), shared=cells.Shared()))
             self.assertEqual([line["seed"] for line in self.lines()], [0, 1])
 
     def test_other_options_or_rows_are_another_cell(self):
-        self.worker().report(self.cell(), Shout(), shared=0)
+        self.worker().report(self.cell(), Shout(), shared=cells.Shared())
         method = Shout()
         method.marks = [2]  # one candidate: nothing to choose
-        self.worker().report(self.cell(), method, shared=0)
+        self.worker().report(self.cell(), method, shared=cells.Shared())
         self.assertEqual(method.trained, [(2, 20, 5)])
         self.assertIsNone(self.lines()[-1]["validation_error"])
         with open(self.train, "a") as file:
             file.write("calm\tone more\n")
-        self.assertIsNotNone(self.worker().report(self.cell(), method, shared=0))
+        self.assertIsNotNone(self.worker().report(self.cell(), method, shared=cells.Shared()))
         with open(self.test, "a") as file:
             file.write("calm\tone more\n")
-        self.assertIsNotNone(self.worker().report(self.cell(), method, shared=0))
+        self.assertIsNotNone(self.worker().report(self.cell(), method, shared=cells.Shared()))
         self.assertEqual([line["n"] for line in self.lines()], [5, 5, 5, 6])
 
     def test_all_rows(self):
-        record = self.worker().report(self.cell(labels="all"), Shout(), shared=0)
+        record = self.worker().report(self.cell(labels="all"), Shout(), shared=cells.Shared())
         self.assertEqual((record["rows"], record["labels"]), (60, "all"))
 
     def test_a_command_that_fails_says_so(self):

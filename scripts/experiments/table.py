@@ -3,6 +3,7 @@
 import argparse
 import fnmatch
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -139,7 +140,7 @@ class Worker:
 
     def portable(self, command: str) -> str:
         for path, name in ({str(self.work): "WORK"} | self.names).items():
-            command = command.replace(path, name)
+            command = re.sub(rf"(?<!\S){re.escape(path)}(?=[/\s]|$)", lambda _: name, command)
         return command
 
 

@@ -166,7 +166,7 @@ class Shout(cells.Method):
         if self.stop_after is not None and len(self.trained) >= self.stop_after:
             raise KeyboardInterrupt
         self.trained.append((options["marks"], len(train), len(texts)))
-        bench.commands.append(f"shout {bench.folder}")
+        bench.commands.append(f"shout --mouth mouth {bench.folder} mouth/teeth mouthful")
         return ["loud" if text.count("!") >= options["marks"] else "calm" for text in texts]
 
 
@@ -189,7 +189,7 @@ class ToySet(unittest.TestCase):
 
 class Cells(ToySet):
     def worker(self):
-        return table.Worker(table.Task("toy", self.train, self.test), self.work, "toy.sh --data DIR")
+        return table.Worker(table.Task("toy", self.train, self.test), self.work, "toy.sh --data DIR", {"mouth": "MOUTH"})
 
     def cell(self, seed=0, labels="20"):
         return cells.Cell("toy", labels, seed, "shout")
@@ -204,7 +204,7 @@ class Cells(ToySet):
         self.assertEqual(cells.unpack(record["wrong"], 5), [0, 0, 0, 1, 0])
         self.assertEqual((record["validation_error"], record["shared_seconds"]), (0, 2.5))
         self.assertEqual(record["repeat"], "toy.sh --data DIR --labels 20 --only shout")
-        self.assertEqual(record["commands"], ["scream", "shout WORK/cells/toy-20-0-shout/report"])
+        self.assertEqual(record["commands"], ["scream", "shout --mouth MOUTH WORK/cells/toy-20-0-shout/report MOUTH/teeth mouthful"])
         self.assertEqual(self.lines(), [record])
         self.assertEqual(list((self.work / "cells").iterdir()), [])
         self.assertIsNone(self.worker().report(self.cell(), again := Shout(), shared=cells.Shared(2.5, ["scream"])))

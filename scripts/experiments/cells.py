@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import subprocess
+import time
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,6 +86,7 @@ class Bench:
     seed: int
     test: Path | None = None  # the test file, where its figure is to be reported
     commands: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # of each command
 
     def run(self, command: list[Any]) -> str:
         """Its standard output. What it says beside goes to a log, whose end is shown when it fails."""
@@ -93,6 +95,7 @@ class Bench:
         # Every option stands on the command line, where it is recorded.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ULMPI_")}
         self.folder.mkdir(parents=True, exist_ok=True)
+        started = time.time()
         with open(self.folder / "log", "a+b") as log:
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process:
                 try:
@@ -104,6 +107,7 @@ class Bench:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
                 raise CommandFailed(f"{shlex.join(command)}\nended with status {process.returncode}:\n"
                                     f"{log.read().decode(errors='replace')}")
+        self.seconds.append(round(time.time() - started, 1))
         return output.decode()
 
 

@@ -24,7 +24,6 @@ TITLES = {
     "scratch": "ulmpi from scratch",
     "without-stage-2": "ulmpi without stage 2",
     "three-stages": "**ulmpi, three stages**",
-    "fit": "**ulmpi fit**",
 }
 BASELINES = ("majority", "tf-idf", "nb-ngrams", "fasttext", "fastai-ulmfit")
 SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb"}
@@ -45,6 +44,10 @@ TF-IDF, n-grams, fastText, fastai): below means below each of them. "Once" leave
 digits occur in a training row. Seconds are those of training on all rows and testing, a seed; choosing the strength and
 what all cells of a task share (stage 2) stand beside.
 """
+
+
+def title(method: str) -> str:
+    return f"**ulmpi fit, {method.removeprefix('fit-')} minutes**" if method.startswith("fit-") else TITLES.get(method, method)
 
 
 def newest(records: list[Record]) -> dict[tuple[str, str], Group]:
@@ -87,11 +90,11 @@ def table(group: Group, labels: str) -> list[str]:
         judged = method not in BASELINES and all_of_them
         once = [r["error_unrepeated"] for r in records if r["error_unrepeated"] is not None]
         lines.append("| " + " | ".join([
-            TITLES.get(method, method), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
+            title(method), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
             str(len(records)), "(the best)" if method == best else per_cent(to[best], "+") if to.get(best) else "",
             verdict_of_all(all_of_them) if judged else "", seconds(records, "seconds"),
             seconds(records, "tuning_seconds"), seconds(records, "shared_seconds")]) + " |")
-    return lines + [""] + comparisons(wrong, labels)
+    return lines + [""] + comparisons(wrong, labels) + minutes_kept(group)
 
 
 def comparisons(wrong: dict[str, Wrong], labels: str) -> list[str]:
@@ -102,6 +105,16 @@ def comparisons(wrong: dict[str, Wrong], labels: str) -> list[str]:
             found = difference(wrong["three-stages"], wrong[other], labels != "all")
             if found:
                 lines.append(f"Three stages less {TITLES[other]}: {per_cent(found, '+')}, {verdict(found)}.")
+    return lines + [""] if lines else []
+
+
+def minutes_kept(group: Group) -> list[str]:
+    """How long fit took beside what it was given."""
+    lines = []
+    for method in in_order(group):
+        if method.startswith("fit-"):
+            took = sorted(record["command_seconds"][0] / 60 for record in group[method])
+            lines.append(f"Given {method.removeprefix('fit-')} minutes, fit took {took[0]:.1f} to {took[-1]:.1f}.")
     return lines + [""] if lines else []
 
 
@@ -157,7 +170,7 @@ def draw_picture(task: str, groups: dict[tuple[str, str], Group], path: Path) ->
         ticks |= {rows for rows, _ in own}
         axes.errorbar([rows for rows, _ in own], [100 * e.mean for _, e in own], [100 * e.standard_error for _, e in own],
                       fmt="--" if method in BASELINES else "-", marker="o", markersize=4, capsize=3, linewidth=1.2,
-                      label=TITLES.get(method, method).strip("*"))
+                      label=title(method).strip("*"))
     axes.set_xscale("log")
     axes.set_xticks(sorted(ticks), [f"{rows:,}" for rows in sorted(ticks)])
     axes.minorticks_off()

@@ -48,13 +48,12 @@ class Task:
         return self.train if cell.labels == "all" else draw(self.train, int(cell.labels), cell.seed)
 
 
-def methods(task: Task, program: Program, minutes: float, text: list[str]) -> dict[str, Method]:
-    if task.name in TABLES:
-        domain = Domain(program, task.name, task.train_file)
-        ours: dict[str, Method] = {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
-    else:
-        ours = {"fit": Fit(program, minutes, tuple(text))}
-    return BASELINES | ours
+def methods(task: Task, program: Program, minutes: list[float], text: list[str]) -> dict[str, Method]:
+    """By name: the baselines, each stage of ours on a task whose recipes are known, fit in the minutes given."""
+    domain = Domain(program, task.name, task.train_file)
+    stages: dict[str, Method] = {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
+    fits: dict[str, Method] = {f"fit-{m:g}": Fit(program, m, tuple(text)) for m in minutes}
+    return BASELINES | (stages if task.name in TABLES else {}) | fits
 
 
 def cells_of(task: Task, known: dict[str, Method], options: argparse.Namespace) -> list[Cell]:
@@ -132,7 +131,8 @@ class Worker:
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"],
             "shared_seconds": round(shared.seconds, 1), "options": chosen["options"],
             "commands": [self.portable(command) for command in shared.commands + bench.commands],
-            "repeat": f"{self.repeat} --labels {cell.labels} --only {cell.method}", "commit": commit(), **machine(),
+            "command_seconds": bench.seconds,
+            "repeat": f"{self.repeat} --labels {cell.labels} --only {cell.method}", **machine(), "commit": commit(),
             "date": time.strftime("%Y-%m-%d"), "fingerprint": mark, "wrong": pack(wrong)}
         records.append(record)
         shutil.rmtree(bench.folder.parent, ignore_errors=True)
@@ -166,7 +166,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     ours.add_argument("--init-from", default="english", metavar="MODEL", help="language model to start from (default english)")
     ours.add_argument("--ulmpi", default=str(ROOT / "build/release/ulmpi"), metavar="FILE", help="the program")
     ours.add_argument("--ranks", type=int, default=2, metavar="N", help="MPI ranks (default 2)")
-    ours.add_argument("--minutes", type=float, default=20, metavar="M", help="of fit, for a set of your own (default 20)")
+    ours.add_argument("--minutes", type=float, nargs="+", default=[], metavar="M",
+                      help="rows for fit in so many minutes (default: none for a task, 20 for a set of your own)")
     ours.add_argument("--text", nargs="+", default=[], metavar="FILE", help="for fit: text of the domain")
     parser.add_argument("--work", type=Path, default=ROOT / "runs/experiments", metavar="DIR",
                         help="results.jsonl, tuned.jsonl and work in progress (default runs/experiments)")
@@ -174,6 +175,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if bool(options.task) == bool(options.train) or bool(options.task) != bool(options.data) or \
             bool(options.train) != bool(options.test):
         parser.error("give --task with --data, or --train with --test")
+    if options.train and not options.minutes:
+        options.minutes = [20.0]
     for labels in options.labels or []:
         if labels != "all" and not (labels.isdecimal() and int(labels) > 0):
             parser.error(f"--labels {labels}: neither a number nor all")
@@ -208,6 +211,8 @@ def main(arguments: list[str]) -> int:
         print(f"table.sh: --only {shlex.join(options.only)} names no cell; methods: {', '.join(known)}", file=sys.stderr)
         return 2
     names = {program.executable: "ulmpi", str(task.test_file): "TEST"}
+    if options.minutes:
+        repeat += " --minutes " + " ".join(f"{minutes:g}" for minutes in options.minutes)
     if options.init_from != "english":
         repeat += " --init-from MODEL"
         names[options.init_from] = "MODEL"

@@ -351,6 +351,12 @@ class Report(unittest.TestCase):
                      "trec6.sh --only three-stages", "2 cores of A CPU"):
             self.assertIn(part, said)
 
+    def test_fit_beside_its_minutes(self):
+        said = report.markdown([record("fit-5", "100", seed, [True, False], command_seconds=[seconds, 2])
+                                for seed, seconds in enumerate((290, 312))], {})
+        self.assertIn("| **ulmpi fit, 5 minutes** | 50.0 ± 50.0 |", said)
+        self.assertIn("Given 5 minutes, fit took 4.8 to 5.2.", said)
+
     def test_the_newest_of_a_cell_counts_and_the_readings_are_counted(self):
         old, new = record("tf-idf", "all", 0, [True] * 10), record("tf-idf", "all", 0, [True] + [False] * 9)
         said = report.markdown([old, new], {})

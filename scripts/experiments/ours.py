@@ -14,8 +14,7 @@ from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
 # --- what each method runs: options of the program, to be changed here -------------------------------------------------
 
 # The same for all of them. Epochs follow the number of labelled rows: up to so many rows, so many epochs.
-CLASSIFIER = ["--micro-batch-size", "8", "--global-batch-size", "16", "--threads-per-rank", "1",
-              "--wide-features", "on"]
+CLASSIFIER = ["--micro-batch-size", "8", "--global-batch-size", "16", "--threads-per-rank", "1"]
 EPOCHS = ((200, 30), (1000, 15), (8000, 8), (10**9, 4))
 
 TRANSFER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1.3", "--lr", "1e-3", "--dropout", "0.2"]
@@ -106,9 +105,13 @@ class Domain:
         return DOMAIN + ["--epochs", DOMAIN_EPOCHS.get(self.task, OTHER_DOMAIN_EPOCHS)]
 
     @cached_property
+    def texts_mark(self) -> str:
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
+
+    @cached_property
     def folder(self) -> Path:
         """By a mark of all that the model depends on."""
-        text = json.dumps([self.program.model_identity, self.options(), self.texts])
+        text = json.dumps([self.program.model_identity, self.options(), self.texts_mark])
         return self.program.work / "domain" / f"{self.task}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def run(self) -> Path:

@@ -18,6 +18,7 @@ from baselines import BASELINES
 from cells import ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack
 from labelled import Row, draw, folds, read_rows, repeated, sha256
 from ours import RECIPES, Domain, Fit, Ours, Program
+from peers import FastaiUlmfit
 
 # The tables: for each number of labels, so many seeds.
 TABLES = {
@@ -48,12 +49,15 @@ class Task:
         return self.train if cell.labels == "all" else draw(self.train, int(cell.labels), cell.seed)
 
 
-def methods(task: Task, program: Program, minutes: list[float], text: list[str]) -> dict[str, Method]:
-    """By name: the baselines, each stage of ours on a task whose recipes are known, fit in the minutes given."""
-    domain = Domain(program, task.name, task.train_file)
-    stages: dict[str, Method] = {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
-    fits: dict[str, Method] = {f"fit-{m:g}": Fit(program, m, tuple(text)) for m in minutes}
-    return BASELINES | (stages if task.name in TABLES else {}) | fits
+def methods(task: Task, program: Program, options: argparse.Namespace) -> dict[str, Method]:
+    """By name: the baselines, our stages on a task of these tables, and what minutes are given for."""
+    domain, known = Domain(program, task.name, task.train_file), dict(BASELINES)
+    if options.fastai_minutes:
+        known["fastai-ulmfit"] = FastaiUlmfit(tuple(options.fastai_text), tuple(options.fastai_minutes), options.ranks,
+                                              program.work, domain, options.fastai_venv)
+    if task.name in TABLES:
+        known |= {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
+    return known | {f"fit-{m:g}": Fit(program, m, tuple(options.text)) for m in options.minutes}
 
 
 def cells_of(task: Task, known: dict[str, Method], options: argparse.Namespace) -> list[Cell]:
@@ -169,12 +173,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     ours.add_argument("--minutes", type=float, nargs="+", default=[], metavar="M",
                       help="rows for fit in so many minutes (default: none for a task, 20 for a set of your own)")
     ours.add_argument("--text", nargs="+", default=[], metavar="FILE", help="for fit: text of the domain")
+    peer = parser.add_argument_group("fastai's ULMFiT")
+    peer.add_argument("--fastai-minutes", type=float, nargs=3, metavar="M", help="of its three stages (default: left out)")
+    peer.add_argument("--fastai-text", type=Path, nargs="+", default=[], metavar="FILE", help="the text of its first stage")
+    peer.add_argument("--fastai-venv", type=Path, metavar="DIR", help="an environment that has it (default: one is made)")
     parser.add_argument("--work", type=Path, default=ROOT / "runs/experiments", metavar="DIR",
                         help="results.jsonl, tuned.jsonl and work in progress (default runs/experiments)")
     options = parser.parse_args(arguments)
     if bool(options.task) == bool(options.train) or bool(options.task) != bool(options.data) or \
             bool(options.train) != bool(options.test):
         parser.error("give --task with --data, or --train with --test")
+    if bool(options.fastai_minutes) != bool(options.fastai_text):
+        parser.error("give --fastai-minutes with --fastai-text")
     if options.train and not options.minutes:
         options.minutes = [20.0]
     for labels in options.labels or []:
@@ -199,7 +209,7 @@ def main(arguments: list[str]) -> int:
     task, repeat = task_of(options)
     work = options.work.resolve()
     program = Program(os.path.abspath(options.ulmpi), options.init_from, options.ranks, work)
-    known = methods(task, program, options.minutes, options.text)
+    known = methods(task, program, options)
     try:
         cells = cells_of(task, known, options)
         for name in {cell.method for cell in cells}:

@@ -49,6 +49,7 @@ struct TensorInfo {
     std::string name;
     Dims shape;
     std::uint32_t crc32 = 0;  ///< of its bytes, as the file says
+    ElementType type = ElementType::f32;
 
     std::uint64_t elements() const;
 };

@@ -17,6 +17,16 @@ bool came_back() {
     return restarts != nullptr && *restarts != 0 && std::string_view(restarts) != "0";
 }
 
+StoredModel resumable(StoredModel stored, const Communicator& world) {
+    together(world, [&] {
+        check_usage(stored.info.has_moments,
+                    fmt::format("{} holds weights without the optimizer's moments: a run can start from it "
+                                "(--init-from), but not be resumed",
+                                stored.path.string()));
+    });
+    return stored;
+}
+
 }  // namespace
 
 std::optional<FolderLock> lock_run(const RunOptions& run, const Communicator& world) {
@@ -34,7 +44,7 @@ std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communic
     const bool names_one = run.resume != "auto" && run.resume != "never";
     // What a job has saved itself counts when it comes back. Rank 0's environment decides: what follows is collective.
     const bool again = broadcast_value(came_back(), world, 0);
-    if (names_one && !again) return open_model(run.resume, world);
+    if (names_one && !again) return resumable(open_model(run.resume, world), world);
     if (run.resume == "never" && !again) {
         together(world, [&] {
             check_usage(
@@ -51,8 +61,8 @@ std::optional<StoredModel> model_to_resume(const RunOptions& run, const Communic
     });
     if (world.rank() == 0)
         for (const std::string& damage : found.passed_over) fmt::print(stderr, "note: passed over: {}\n", damage);
-    if (found.checkpoint) return open_model(found.checkpoint->string(), world, true);
-    return names_one ? std::optional(open_model(run.resume, world)) : std::nullopt;
+    if (found.checkpoint) return resumable(open_model(found.checkpoint->string(), world, true), world);
+    return names_one ? std::optional(resumable(open_model(run.resume, world), world)) : std::nullopt;
 }
 
 std::string command_to_go_on(const RunOptions& run) {

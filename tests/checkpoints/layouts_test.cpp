@@ -213,7 +213,7 @@ TEST(Checkpoint, RefusesWhatDoesNotFit) {
     if (world.rank() == 0) {
         write_whole(newer, read_whole(file));
         Hdf5File made = Hdf5File::open_to_change(newer);
-        made.set_attribute("/", "format_version", std::uint64_t{2});
+        made.set_attribute("/", "format_version", std::uint64_t{3});
         made.set_attribute("/", "code_version", "9.9");
         made.close();
         seal_file(newer, checkpoint_kind);
@@ -224,7 +224,7 @@ TEST(Checkpoint, RefusesWhatDoesNotFit) {
         write_whole(folder / "cut.h5", damaged.substr(0, damaged.size() / 2));
     }
     world.barrier();
-    has(refusal(newer, model), "format 2, made by a newer program (9.9)");
+    has(refusal(newer, model), "format 3, made by a newer program (9.9)");
     has(refusal(folder / "text.h5", model), "not a file of this program");
     has(refusal(folder / "damaged.h5", model), "damaged");
     has(refusal(folder / "cut.h5", model), "truncated");

@@ -98,6 +98,47 @@ TEST(RunSpecTest, AStageWithoutAParentTakesItsShapeFromTheOptionsAndItsVocabular
     EXPECT_EQ(metadata_of(spec)["kind"], "language-model");
 }
 
+TEST(RunSpecTest, AVocabularyIsTakenOverWhenAsked) {
+    const TokenizerFacts own{78, 280, 5};
+    const auto facts_with = [&](const TokenizerFacts& of_shards_) {
+        Facts facts = with_parent(of_shards());
+        facts.shards["data"].tokenizer = of_shards_;
+        return facts;
+    };
+    const auto refusal = [](const std::string& arguments, const Facts& facts) -> std::string {
+        try {
+            resolve(language_model(domain_training(), arguments), facts);
+        } catch (const UsageError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    const LanguageModelSpec spec =
+        resolve(language_model(domain_training(), domain + " --transfer-vocabulary"), facts_with(own));
+    EXPECT_TRUE(spec.transfers_vocabulary);
+    EXPECT_EQ(spec.tokenizer, own);
+    EXPECT_EQ(spec.model.vocabulary, 280u);
+    EXPECT_EQ(spec.model.end_of_text, 5);
+    EXPECT_EQ(spec.model.hidden, 12u);
+    // It is settled by parent and data, so that runs from before there was a choice keep their lineage.
+    EXPECT_FALSE(lineage_of(spec)["options"].contains("transfer-vocabulary"));
+    // The run that goes on has taken it over already.
+    Facts later = gone_on(spec, "language-model", facts_with(own));
+    later.tokenizer = own;
+    const LanguageModelSpec resumed = resolve(language_model(domain_training(), domain), later);
+    EXPECT_FALSE(resumed.transfers_vocabulary);
+    EXPECT_EQ(resumed.model.vocabulary, 280u);
+
+    EXPECT_NE(refusal(domain, facts_with(own)).find("or give --transfer-vocabulary on"), std::string::npos);
+    EXPECT_NE(refusal(domain + " --transfer-vocabulary", facts_with(tokenizer)).find("the model's own tokenizer"),
+              std::string::npos);
+    Facts mixed = facts_with(own);
+    mixed.shards["valid"] = {"v/shard-00000.h5", 1000, tokenizer};
+    EXPECT_NE(
+        refusal(domain + " --valid v --transfer-vocabulary", mixed).find("v was made with another tokenizer than d"),
+        std::string::npos);
+}
+
 TEST(RunSpecTest, TheLengthIsCountedInUpdates) {
     for (const auto& [length, steps] : std::vector<std::pair<std::string, std::uint64_t>>{
              {"--train-steps 7 --seq-length 100", 7},

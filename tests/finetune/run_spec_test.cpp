@@ -55,7 +55,7 @@ Facts of_shards() {
 }
 Facts of_sets() {
     Facts facts{.threads = 2};
-    facts.sets["train"] = {{"bad", "good"}, 10, 90, 20, 1};
+    facts.sets["train"] = {{"bad", "good"}, 10, 90, 1, {20, 12, 9, 8, 8, 8, 7, 7, 6, 5}};
     facts.inputs["train"] = 6;
     facts.tokenizer = tokenizer;
     return facts;

@@ -12,7 +12,7 @@ const char* const command = "finetune classifier";
 // A run goes on as it began: those of old cut at the context where none was given.
 std::size_t max_length_of(const ClassifierStageOptions& o, const Facts& facts) {
     if (!facts.resumed || o.max_length > 0) return o.max_length;
-    return facts.source->metadata.at("classifier").at("max_length").get<std::size_t>();
+    return facts.source->metadata.value("classifier", nlohmann::json::object()).value("max_length", std::size_t{0});
 }
 
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.

@@ -197,7 +197,9 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
         resolve(texts_classifier(classifier + " --pooling max --class-weights balanced"), with_parent(of_sets()));
     EXPECT_EQ(head.model, parent().model);
     EXPECT_EQ(head.options["num-layers"], 3);
-    EXPECT_EQ(head.max_length, 50u);
+    EXPECT_EQ(head.max_length, 0u);  // whole, in chunks of the context
+    EXPECT_EQ(head.pass.length, 50u);
+    EXPECT_EQ(head.pass.chunks, 0u);
     ASSERT_TRUE(head.head);
     EXPECT_EQ(head.head->classes, 2u);
     EXPECT_EQ(head.head->pooling, Pooling::max);
@@ -233,6 +235,26 @@ TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
     EXPECT_EQ(lineage_of(second), lineage_of(first));
     EXPECT_EQ(second.max_length, 40u);
     EXPECT_FALSE(second.classifier.gradual_unfreezing);
+}
+
+// Runs of before texts were read whole say 0 among their options and the context in their head.
+TEST(RunSpecTest, ARunThatCutAtItsContextGoesOnCutting) {
+    const ClassifierSpec first = resolve(texts_classifier(classifier), with_parent(of_sets()));
+    Facts facts = gone_on(first, "classifier", with_parent(of_sets()));
+    facts.source->metadata["classifier"]["max_length"] = 50;
+    EXPECT_EQ(resolve(texts_classifier("--train t.tsv --run r"), facts).max_length, 50u);
+}
+
+// 10 records, of which a replica of two has 5 at most: the longest take 3, 2, 1, 1, 1 chunks of 50 tokens.
+TEST(RunSpecTest, LongTextsArePlannedInChunks) {
+    Facts facts = with_parent(of_sets());
+    facts.ranks = 2;
+    facts.sets["train"].longest = {100, 75, 50, 50, 50, 50, 50, 50, 50, 50};
+    const ClassifierSpec spec =
+        resolve(texts_classifier(classifier + " --global-batch-size 10 --micro-batch-size 4"), facts);
+    EXPECT_EQ(spec.pass.sequences, 4u);
+    EXPECT_EQ(spec.pass.length, 50u);
+    EXPECT_EQ(spec.pass.chunks, 8u);
 }
 
 TEST(RunSpecTest, WhatIsGivenWinsOverWhatTheCheckpointSays) {
@@ -374,12 +396,13 @@ TEST(RunSpecTest, ClassifyingSaysWhatCannotBe) {
         {{classifier, [](Facts& facts) { facts.source->kind = "classifier"; }, {"no language model"}},
          {classifier + " --tokenizer k.json", as_it_is, {"leave --tokenizer out"}},
          {classifier + " --num-layers 2", as_it_is, {"--num-layers", "has 3"}},
-         {classifier + " --max-length 51", as_it_is, {"--max-length 51", "50 tokens"}},
+         {classifier + " --head-normalization batchnorm",
+          [](Facts& facts) { facts.sets["train"].longest.front() = 51; },
+          {"batchnorm", "50 tokens", "t.tsv has one of 51", "--max-length 50"}},
          {classifier, [](Facts& facts) { facts.sets["train"].classes = {"good"}; }, {"t.tsv has one class alone"}}},
         resolve_words);
     expect_refusals(of_sets(),
                     {{"--train t.tsv --run r", as_it_is, {"--init-from", "--tokenizer"}},
-                     {scratch + " --max-length 200", as_it_is, {"--max-length 200", "128 tokens"}},
                      {scratch + " --pp 5", [](Facts& facts) { facts.ranks = 5; }, {"4 layers"}}},
                     resolve_words);
     const ClassifierSpec before = resolve(texts_classifier(scratch), of_sets());

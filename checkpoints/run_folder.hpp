@@ -45,12 +45,14 @@ public:
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
     /// it. Throws UsageError where the folder is there and cannot be looked into.
     std::vector<std::filesystem::path> checkpoints() const;
-    /// The newest that verifies, and a line for each newer one: its path and what is wrong with it. The folder is rank
-    /// 0's to look into, verifying is shared. Collective; the same on all.
+    /// Of `checkpoints`, the oldest first: the newest that verifies, and a line for each newer one: its path and what
+    /// is wrong with it. Verifying is shared. Collective; the same on all.
     struct Found {
         std::optional<std::filesystem::path> checkpoint;
         std::vector<std::string> passed_over;
     };
+    static Found newest_verified(std::vector<std::filesystem::path> checkpoints, const Communicator& ranks);
+    /// The same of its own checkpoints, as rank 0 sees them.
     Found newest_verified(const Communicator& ranks) const;
 
     /// Removes the checkpoints that need not stay (steps_to_remove). Throws Error.
@@ -65,10 +67,13 @@ private:
     std::filesystem::path root_;
 };
 
-/// The checkpoint that a user means: a file itself, a run folder's newest. Throws UsageError naming what was looked
-/// for.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& run_or_file);
-/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first.
-std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& run_or_file);
+/// The checkpoint that a user means: a file itself, a run folder's newest, or, where a word names neither, the model of
+/// that name that comes with the program (shipped_model.hpp), its checksum verified. Throws UsageError naming what was
+/// looked for.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& meant);
+/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first, or the model.
+std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& meant);
+/// Which one was taken, as a line for the user, where `meant` could have been a model that comes with the program.
+std::string choice_by_name(const std::string& meant, const std::filesystem::path& chosen);
 
 }  // namespace ulmpi

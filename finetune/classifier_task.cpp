@@ -1,7 +1,6 @@
 #include "finetune/classifier_task.hpp"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 
 #include "data/chunks.hpp"
@@ -46,14 +45,13 @@ PassPlan prediction_plan(std::size_t micro_batch, std::size_t length, int pipeli
     return {.sequences = micro_batch, .length = length, .documents = batches_per_pass(pipeline)};
 }
 
-PassPlan training_plan(const LabelledSet& train, std::size_t replica_rows, const Reading& reading, std::size_t length,
-                       int pipeline) {
+PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t replica_rows, const Reading& reading,
+                       std::size_t length, int pipeline) {
     PassPlan plan = prediction_plan(reading.micro_batch, length, pipeline);
     plan.micro_batches = static_cast<int>((replica_rows + reading.micro_batch - 1) / reading.micro_batch);
     std::vector<std::size_t> chunks;  // of the replica's documents, were they the longest of all
-    for (std::uint32_t tokens : train.lengths()) chunks.push_back(chunk_count(tokens, reading.context));
-    std::ranges::sort(chunks, std::greater());
-    chunks.resize(std::min(chunks.size(), replica_rows));
+    for (std::size_t row = 0; row < replica_rows; ++row)
+        chunks.push_back(chunk_count(longest[std::min(row, longest.size() - 1)], reading.context));
     if (chunks.front() == 1) return plan;
     plan.chunks = std::accumulate(chunks.begin(), chunks.end(), std::size_t{0});
     const auto partial = std::ranges::count_if(chunks, [&](std::size_t n) { return n > reading.micro_batch; });
@@ -115,7 +113,7 @@ ClassifierTask::ClassifierTask(RankModel& model, const LabelledSet& train, const
       training_(training),
       options_(options),
       lengths_(train.lengths()),
-      steps_per_epoch_((train.size() + training.global_batch - 1) / training.global_batch),
+      steps_per_epoch_(steps_of_epoch(train.size(), training.global_batch)),
       phases_(unfreezing_phases(options.epochs, static_cast<int>(model.stage.config().layers) + 1,
                                 options.gradual_unfreezing)) {}
 

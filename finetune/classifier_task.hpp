@@ -19,9 +19,10 @@ constexpr std::size_t longest_sequence(std::size_t max_length, std::size_t conte
 
 /// The largest pass of classify().
 PassPlan prediction_plan(std::size_t micro_batch, std::size_t length, int pipeline);
-/// The largest pass of a step on `replica_rows` of these records, or of classify() in between.
-PassPlan training_plan(const LabelledSet& train, std::size_t replica_rows, const Reading& reading, std::size_t length,
-                       int pipeline);
+/// The largest pass of a step on `replica_rows` records, or of classify() in between. `longest`: tokens of the longest
+/// records, falling; were there more, they would be as long as the last.
+PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t replica_rows, const Reading& reading,
+                       std::size_t length, int pipeline);
 
 /// Class probabilities of every record, of whatever length, (set.size(), classes), on every rank. Collective.
 std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
@@ -29,6 +30,11 @@ std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& 
 
 /// Factors on the loss: n / (classes * n_c), so that each class weighs alike; a class that does not occur gets 0.
 std::vector<float> balanced_class_weights(const LabelledSet& set);
+
+/// Updates of a pass over so many records.
+constexpr std::uint64_t steps_of_epoch(std::uint64_t records, std::uint64_t global_batch) {
+    return (records + global_batch - 1) / global_batch;
+}
 
 struct ClassifierOptions {
     bool gradual_unfreezing = true;

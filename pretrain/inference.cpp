@@ -12,6 +12,9 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
     const std::string newest = together(
         world, [&] { return world.rank() == 0 ? resolve_checkpoint(run_or_checkpoint).string() : std::string(); });
     const std::filesystem::path path = broadcast_text(newest, world, 0);
+    if (world.rank() == 0)
+        if (const std::string choice = choice_by_name(run_or_checkpoint, path); !choice.empty())
+            fmt::print(stderr, "{}\n", choice);
     CheckpointInfo info = read_checkpoint_info(path, world, verified);
     return together(world, [&] {
         check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path.string()));

@@ -24,7 +24,7 @@ constexpr double weight_tolerance = in_double ? 1e-9 : 2e-5;
 
 fs::path golden_folder() {
     const char* named = std::getenv("ULMPI_GOLDEN_DIR");
-    return named ? fs::path(named) : fs::path(ULMPI_SOURCE_DIR) / ".." / "shared" / "golden";
+    return named ? fs::path(named) : fs::path(ULMPI_SOURCE_DIR) / "tests" / "golden";
 }
 
 /// One file: its settings, and what is read from it as it is needed.

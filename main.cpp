@@ -37,7 +37,7 @@ const std::vector<Command>& commands() {
         {"predict", "labels lines of text with a classifier", predict_command},
         {"evaluate", "perplexity of a language model, or accuracy of a classifier", evaluate_command},
         {"generate", "samples text from a language model", generate_command},
-        {"checkpoint", "looks into checkpoints: show | verify", checkpoint_command},
+        {"checkpoint", "looks into checkpoints: show | verify | slim", checkpoint_command},
         {"bench", "speed of this machine: step | gemm", bench_command},
     };
     return table;

@@ -5,7 +5,10 @@
 #include <cstdio>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/slim.hpp"
+#include "data/quoted.hpp"
 #include "parallel/command_table.hpp"
 #include "parallel/option_table.hpp"
 #include "parallel/run_main.hpp"
@@ -34,6 +37,7 @@ void show(const std::string& path, bool tensors) {
         line["step"] = progress->value("step", nlohmann::json());
     line["parameters"] = info.parameters();
     line["tensors"] = info.tensors.size();
+    line["precision"] = info.tensors.empty() ? "" : precision_name(info.tensors.front().type);
     line["moments"] = info.has_moments;
     line["bytes"] = info.bytes;
     line["tokenizer_bytes"] = info.tokenizer_json.size();
@@ -49,6 +53,7 @@ void show(const std::string& path, bool tensors) {
                         {"name", tensor.name},
                         {"shape", tensor.shape},
                         {"elements", tensor.elements()},
+                        {"precision", precision_name(tensor.type)},
                         {"crc32", fmt::format("{:08x}", tensor.crc32)}});
 }
 
@@ -101,12 +106,38 @@ int verify_command(std::span<const std::string> arguments, const Communicator& w
     return on_first_rank(world, [&] { return verify(path); });
 }
 
+int slim_command(std::span<const std::string> arguments, const Communicator& world) {
+    OptionTable options("checkpoint slim",
+                        "Writes a checkpoint's weights alone, with its tokenizer and what it says of itself, into one "
+                        "small file: to start from (--init-from), predict, evaluate and generate, not to go on from.");
+    std::string path, output, precision = "fp16";
+    declare_path(options, path, "its newest checkpoint");
+    options.add("output", output, "the file to write", "FILE");
+    options.required("output");
+    options.add("precision", precision, "of the weights, rounded to the nearest");
+    options.choices("precision", precision_names());
+    if (!options.parse(arguments)) return 0;
+    return on_first_rank(world, [&] {
+        check_usage(!std::filesystem::exists(output),
+                    fmt::format("--output {} is there already; remove it or name another", output));
+        const std::filesystem::path from = resolve_checkpoint(path);
+        write_slim_checkpoint(from, output, precision_from(precision));
+        print_json(Json{{"kind", "slim"},
+                        {"path", output},
+                        {"from", from.string()},
+                        {"precision", precision},
+                        {"bytes", std::filesystem::file_size(output)}});
+        return 0;
+    });
+}
+
 }  // namespace
 
 int checkpoint_command(std::span<const std::string> arguments, const Communicator& world) {
     static const std::vector<Command> table{
         {"show", "what it holds, as JSON", show_command},
         {"verify", "whether every byte is as it was written", verify_command},
+        {"slim", "weights alone, in half precision", slim_command},
     };
     return run_command("checkpoint", table, arguments, world);
 }

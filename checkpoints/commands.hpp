@@ -1,5 +1,5 @@
 #pragma once
-// The commands that look into checkpoints.
+// The commands on checkpoints that are there.
 
 #include <span>
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace ulmpi {
 
-/// ulmpi checkpoint show|verify PATH. Returns the exit status: 0, or 1 if a checkpoint does not verify.
+/// ulmpi checkpoint show|verify|slim PATH. Returns the exit status: 0, or 1 if a checkpoint does not verify.
 int checkpoint_command(std::span<const std::string> arguments, const Communicator& world);
 
 }  // namespace ulmpi

@@ -13,8 +13,10 @@ namespace ulmpi {
 
 static_assert(std::endian::native == std::endian::little, "tensors are written to the file as they lie in memory");
 
-/// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it.
-constexpr std::uint64_t checkpoint_format = 1;
+/// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it; a
+/// file states the least that it needs: 1 if its tensors are floats, 2 if they have two bytes an element.
+constexpr std::uint64_t checkpoint_format = 2;
+constexpr std::uint64_t format_of(ElementType tensors) { return tensors == ElementType::f32 ? 1 : 2; }
 
 constexpr const char* metadata_dataset = "/metadata";    // JSON text
 constexpr const char* tokenizer_dataset = "/tokenizer";  // text of tokenizer.json

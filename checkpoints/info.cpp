@@ -24,9 +24,11 @@ CheckpointInfo read_info(const std::filesystem::path& path) {
     info.metadata = nlohmann::json::parse(file.read_text(metadata_dataset));
     info.tokenizer_json = file.read_text(tokenizer_dataset);
     for (const std::string& name : content.tensors()) {
-        const std::string dataset = dataset_name(Part::weight, name);
-        info.tensors.push_back({name, file.dataset(dataset).shape(),
-                                static_cast<std::uint32_t>(file.unsigned_attribute(dataset, crc_attribute))});
+        const std::string stored_as = dataset_name(Part::weight, name);
+        const Hdf5Dataset dataset = file.dataset(stored_as);
+        info.tensors.push_back({name, dataset.shape(),
+                                static_cast<std::uint32_t>(file.unsigned_attribute(stored_as, crc_attribute)),
+                                dataset.type()});
     }
     return info;
 }
@@ -107,7 +109,8 @@ void verify_checkpoint(const std::filesystem::path& path) {
             const std::string name = dataset_name(part, tensor.name);
             or_unusable([&] {
                 const std::uint64_t begin = file.dataset(name).byte_offset();
-                const std::uint64_t found = crc32_of_file(path, begin, begin + tensor.elements() * sizeof(float));
+                const std::uint64_t found =
+                    crc32_of_file(path, begin, begin + tensor.elements() * element_size(tensor.type));
                 check_usage(found == file.unsigned_attribute(name, crc_attribute),
                             quoted(path) + ": the checksum of " + name + " is not that of its bytes");
                 return true;

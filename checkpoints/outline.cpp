@@ -26,10 +26,12 @@ void check_size_limit(std::uint64_t bytes) {
 }  // namespace
 
 CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::string& tokenizer_json,
-                                     const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs) {
+                                     const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs,
+                                     ElementType type) {
     const std::string metadata_json = metadata.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    const auto size_of = [&](const WriteJob& job) { return tensors[job.tensor].shape.size() * element_size(type); };
     std::uint64_t bytes = metadata_json.size() + tokenizer_json.size() + 65536;
-    for (const WriteJob& job : jobs) bytes += tensors[job.tensor].shape.size() * sizeof(float) + 1024;
+    for (const WriteJob& job : jobs) bytes += size_of(job) + 1024;
     check_size_limit(bytes);
 
     std::string name = "/dev/shm/ulmpi-XXXXXX";
@@ -45,16 +47,15 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     outline_ = Hdf5File::create(name);
 
     Hdf5File& file = *outline_;
-    file.set_attribute("/", "format_version", checkpoint_format);
+    file.set_attribute("/", "format_version", format_of(type));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);
     for (const WriteJob& job : jobs) {
         const TensorPlacement& tensor = tensors[job.tensor];
         const std::string dataset = dataset_name(job.part, tensor.name);
-        const std::uint64_t offset =
-            file.create_contiguous(dataset, ElementType::f32, dims_of(tensor.shape)).byte_offset();
-        tensors_.push_back({dataset, offset, tensor.shape.size() * sizeof(float)});
+        const std::uint64_t offset = file.create_contiguous(dataset, type, dims_of(tensor.shape)).byte_offset();
+        tensors_.push_back({dataset, offset, size_of(job)});
     }
 }
 

@@ -24,9 +24,10 @@ struct OutlinedTensor {
 
 class CheckpointOutline {
 public:
-    /// Metadata, tokenizer and a dataset for every job, allocated but empty. Throws Error.
+    /// Metadata, tokenizer and a dataset of `type` for every job, allocated but empty. Throws Error.
     CheckpointOutline(const nlohmann::json& metadata, const std::string& tokenizer_json,
-                      const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs);
+                      const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs,
+                      ElementType type = ElementType::f32);
 
     /// In the order of the jobs.
     const std::vector<OutlinedTensor>& tensors() const { return tensors_; }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/shipped_model.hpp"
 #include "data/file_seal.hpp"
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
@@ -128,19 +129,36 @@ std::size_t RunFolder::remove_stale_temporaries() const {
                                            [](const std::string& name) { return step_of(name).has_value(); });
 }
 
-std::vector<fs::path> resolve_checkpoints(const fs::path& run_or_file) {
+std::vector<fs::path> resolve_checkpoints(const fs::path& meant) {
     std::error_code failure;
-    const fs::file_status status = fs::status(run_or_file, failure);
-    check_usage(fs::exists(status), "there is no run folder or checkpoint " + quoted(run_or_file));
-    if (!fs::is_directory(status)) return {run_or_file};
-    std::vector<fs::path> found = RunFolder(run_or_file).checkpoints();
-    if (found.empty()) found = checkpoints_in(run_or_file);
-    check_usage(!found.empty(), quoted(run_or_file) + " holds no checkpoint: looked for " +
-                                    quoted(run_or_file / "checkpoints" / "step-*.h5") + " and " +
-                                    quoted(run_or_file / "step-*.h5"));
-    return found;
+    const fs::file_status status = fs::status(meant, failure);
+    if (fs::exists(status) && !fs::is_directory(status)) return {meant};
+    std::vector<fs::path> found = RunFolder(meant).checkpoints();
+    if (found.empty()) found = checkpoints_in(meant);
+    if (!found.empty()) return found;
+    if (const std::optional<fs::path> shipped = find_shipped_model(meant.string())) {
+        check_shipped_model(*shipped);
+        return {*shipped};
+    }
+    std::string problem = fs::exists(status)
+                              ? fmt::format("{} holds no checkpoint: looked for {} and {}", quoted(meant),
+                                            quoted(meant / "checkpoints" / "step-*.h5"), quoted(meant / "step-*.h5"))
+                              : fmt::format("there is no run folder or checkpoint {}", quoted(meant));
+    std::string places;
+    for (const fs::path& place : shipped_model_places(meant.string()))
+        places += (places.empty() ? "" : ", ") + quoted(place);
+    if (!places.empty()) problem += "; nor does a model of that name come with the program: looked for " + places;
+    throw UsageError(problem);
 }
 
-fs::path resolve_checkpoint(const fs::path& run_or_file) { return resolve_checkpoints(run_or_file).back(); }
+fs::path resolve_checkpoint(const fs::path& meant) { return resolve_checkpoints(meant).back(); }
+
+std::string choice_by_name(const std::string& meant, const fs::path& chosen) {
+    const std::optional<fs::path> shipped = find_shipped_model(meant);
+    if (!shipped) return {};
+    if (chosen == *shipped) return fmt::format("{} is {}, which comes with the program", meant, quoted(chosen));
+    return fmt::format("note: {} is {} of this folder, not {}, which comes with the program", meant, quoted(chosen),
+                       quoted(*shipped));
+}
 
 }  // namespace ulmpi

@@ -67,10 +67,13 @@ private:
     std::filesystem::path root_;
 };
 
-/// The checkpoint that a user means: a file itself, a run folder's newest. Throws UsageError naming what was looked
-/// for.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& run_or_file);
-/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first.
-std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& run_or_file);
+/// The checkpoint that a user means: a file itself, a run folder's newest, or, where a word names neither, the model of
+/// that name that comes with the program (shipped_model.hpp), its checksum verified. Throws UsageError naming what was
+/// looked for.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& meant);
+/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first, or the model.
+std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& meant);
+/// Which one was taken, as a line for the user, where `meant` could have been a model that comes with the program.
+std::string choice_by_name(const std::string& meant, const std::filesystem::path& chosen);
 
 }  // namespace ulmpi

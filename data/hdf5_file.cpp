@@ -54,53 +54,46 @@ Result must(Result result, const std::string& what) {
 
 Hdf5Handle own(hid_t id, const std::string& what) { return Hdf5Handle(must(id, what)); }
 
-hid_t disk_type(ElementType type) {
-    switch (type) {
-        case ElementType::u8:
-            return H5T_STD_U8LE;
-        case ElementType::u16:
-            return H5T_STD_U16LE;
-        case ElementType::u32:
-            return H5T_STD_U32LE;
-        case ElementType::u64:
-            return H5T_STD_U64LE;
-        case ElementType::i32:
-            return H5T_STD_I32LE;
-        case ElementType::i64:
-            return H5T_STD_I64LE;
-        case ElementType::f32:
-            return H5T_IEEE_F32LE;
-        case ElementType::f64:
-            return H5T_IEEE_F64LE;
-        case ElementType::text:
-            break;
-    }
-    throw Error("a text has no element type of fixed size");
+// A float of 16 bits: the sign, the exponent, the rest the mantissa. Made once; the library frees it.
+hid_t half_type(std::size_t exponent_bits, std::size_t bias) {
+    const hid_t type = must(H5Tcopy(H5T_IEEE_F32LE), "cannot make an HDF5 type");
+    const std::size_t mantissa_bits = 15 - exponent_bits;
+    must(H5Tset_fields(type, 15, mantissa_bits, exponent_bits, 0, mantissa_bits), "cannot make an HDF5 type");
+    must(H5Tset_size(type, 2), "cannot make an HDF5 type");
+    must(H5Tset_ebias(type, bias), "cannot make an HDF5 type");
+    return type;
 }
 
-hid_t memory_type(ElementType type) {
-    switch (type) {
-        case ElementType::u8:
-            return H5T_NATIVE_UINT8;
-        case ElementType::u16:
-            return H5T_NATIVE_UINT16;
-        case ElementType::u32:
-            return H5T_NATIVE_UINT32;
-        case ElementType::u64:
-            return H5T_NATIVE_UINT64;
-        case ElementType::i32:
-            return H5T_NATIVE_INT32;
-        case ElementType::i64:
-            return H5T_NATIVE_INT64;
-        case ElementType::f32:
-            return H5T_NATIVE_FLOAT;
-        case ElementType::f64:
-            return H5T_NATIVE_DOUBLE;
-        case ElementType::text:
-            break;
-    }
-    throw Error("a text has no element type of fixed size");
+struct KnownType {
+    ElementType type;
+    hid_t on_disk, in_memory;
+};
+
+const std::vector<KnownType>& known_types() {
+    static const hid_t f16 = half_type(5, 15), bf16 = half_type(8, 127);
+    static const std::vector<KnownType> types{
+        {ElementType::u8, H5T_STD_U8LE, H5T_NATIVE_UINT8},
+        {ElementType::u16, H5T_STD_U16LE, H5T_NATIVE_UINT16},
+        {ElementType::u32, H5T_STD_U32LE, H5T_NATIVE_UINT32},
+        {ElementType::u64, H5T_STD_U64LE, H5T_NATIVE_UINT64},
+        {ElementType::i32, H5T_STD_I32LE, H5T_NATIVE_INT32},
+        {ElementType::i64, H5T_STD_I64LE, H5T_NATIVE_INT64},
+        {ElementType::f16, f16, f16},
+        {ElementType::bf16, bf16, bf16},
+        {ElementType::f32, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT},
+        {ElementType::f64, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE},
+    };
+    return types;
 }
+
+const KnownType& known(ElementType type) {
+    const auto found = std::ranges::find(known_types(), type, &KnownType::type);
+    check(found != known_types().end(), "a text has no element type of fixed size");
+    return *found;
+}
+
+hid_t disk_type(ElementType type) { return known(type).on_disk; }
+hid_t memory_type(ElementType type) { return known(type).in_memory; }
 
 std::vector<hsize_t> extents(const Dims& dims) { return {dims.begin(), dims.end()}; }
 
@@ -154,7 +147,10 @@ Hdf5Handle select_box(hid_t space, const Dims& start, const Dims& count, std::si
 
 }  // namespace
 
-std::size_t element_size(ElementType type) { return H5Tget_size(disk_type(type)); }
+std::size_t element_size(ElementType type) {
+    const Lock lock;
+    return H5Tget_size(disk_type(type));
+}
 
 Hdf5Handle::~Hdf5Handle() {
     if (id_ < 0) return;
@@ -177,9 +173,8 @@ ElementType Hdf5Dataset::type() const {
     const Lock lock;
     const Hdf5Handle type = own(H5Dget_type(handle_.id()), "cannot read the type of " + name_);
     if (H5Tget_class(type.id()) == H5T_STRING) return ElementType::text;
-    for (ElementType known : {ElementType::u8, ElementType::u16, ElementType::u32, ElementType::u64, ElementType::i32,
-                              ElementType::i64, ElementType::f32, ElementType::f64})
-        if (H5Tequal(type.id(), disk_type(known)) > 0) return known;
+    for (const KnownType& known : known_types())
+        if (H5Tequal(type.id(), known.on_disk) > 0) return known.type;
     throw Error(name_ + " has an element type that is not known here");
 }
 

@@ -21,8 +21,9 @@ namespace ulmpi {
 /// Extents or coordinates, outermost first. Empty: a scalar.
 using Dims = std::vector<std::uint64_t>;
 
-/// What one element of a dataset is, on disk (little-endian) or in memory. `text`: a string of fixed length.
-enum class ElementType { u8, u16, u32, u64, i32, i64, f32, f64, text };
+/// What one element of a dataset is, on disk (little-endian) or in memory. `f16`: IEEE 754's binary16; `bf16`: the
+/// upper half of a float; both are read as float or double, exactly. `text`: a string of fixed length.
+enum class ElementType { u8, u16, u32, u64, i32, i64, f16, bf16, f32, f64, text };
 
 std::size_t element_size(ElementType type);  // in bytes; `text` has no size of its own and is refused
 

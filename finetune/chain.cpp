@@ -7,6 +7,7 @@
 #include <map>
 
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/shipped_model.hpp"
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "data/token_dataset.hpp"
@@ -141,8 +142,10 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
     for (const ConfiguredStage& stage : stages) {
         const auto parent = stage.init_from.empty() ? places.end() : places.find(place_of(stage.init_from));
         std::error_code failure;
-        check_usage(stage.init_from.empty() || parent != places.end() || fs::exists(stage.init_from, failure),
-                    fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}",
+        check_usage(stage.init_from.empty() || parent != places.end() || fs::exists(stage.init_from, failure) ||
+                        find_shipped_model(stage.init_from),
+                    fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}, "
+                                "nor a model that comes with the program",
                                 stage.command, stage.init_from, config));
         const Place here{stage.command,
                          checked_shape(stage, parent == places.end() ? std::nullopt : parent->second.shape)};

@@ -26,8 +26,8 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
         check_usage(stride <= stored.config.context,
                     fmt::format("--stride {} is more than the model's context of {}", stride, stored.config.context));
     });
-    const auto model = load_for_inference(stored, {}, layout_from(o.layout, world), o.layout.micro_batch,
-                                          stored.config.context, world);
+    const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
+                                          {o.layout.micro_batch, stored.config.context}, world);
     const Record record = score_record("valid", *score_dataset(*model, dataset, stride, o.layout.micro_batch, true));
     if (world.rank() == 0) print_line(record.dump());
     return 0;
@@ -39,8 +39,12 @@ int evaluate_classifier(const StoredModel& stored, const Options& o, const Commu
         return load_labelled_set(o.test, stored.tokenizer,
                                  {.max_length = classifier.max_length, .classes = classifier.classes});
     });
-    const auto model = load_for_inference(stored, classifier.head, layout_from(o.layout, world), o.layout.micro_batch,
-                                          classifier.max_length, world);
+    const Layout layout = layout_from(o.layout, world);
+    const auto model = load_for_inference(
+        stored, classifier.head, layout,
+        prediction_plan(o.layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
+                        layout.extents.pipeline),
+        world);
     const std::vector<float> probabilities =
         *classify(*model, set, classifier.classes.size(), o.layout.micro_batch, stored.tokenizer.end_of_text());
     if (world.rank() != 0) return 0;

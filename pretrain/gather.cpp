@@ -47,8 +47,12 @@ json possible_starts(const StageOptions& asked, std::optional<FolderLock>& lock)
                                 asked.run.run));
     else if (!names_one || again)
         for (const fs::path& path : folder.checkpoints()) starts["own"].push_back(path.string());
-    if (const std::string& other = names_one ? resume : asked.init_from; starts["own"].empty() && !other.empty())
-        starts["other"] = resolve_checkpoint(other).string();
+    if (const std::string& other = names_one ? resume : asked.init_from; starts["own"].empty() && !other.empty()) {
+        const fs::path chosen = resolve_checkpoint(other);
+        if (const std::string choice = choice_by_name(other, chosen); !choice.empty())
+            fmt::print(stderr, "{}\n", choice);
+        starts["other"] = chosen.string();
+    }
     return starts;
 }
 
@@ -88,6 +92,10 @@ Gathered gather(const StageOptions& asked, const Communicator& world,
         check_profile(asked.run.profile);
         if (!start.checkpoint.empty()) {
             const CheckpointInfo info = read_checkpoint_info(start.checkpoint, true);
+            check_usage(info.has_moments || !start.resumes,
+                        fmt::format("{} holds weights without the optimizer's moments: a run can start from it "
+                                    "(--init-from), but not be resumed",
+                                    start.checkpoint));
             gathered.tokenizer = Tokenizer::from_json(info.tokenizer_json, start.checkpoint);
             gathered.facts.source = facts_of(start.checkpoint, info);
             gathered.facts.tokenizer = facts_of(*gathered.tokenizer);

@@ -51,7 +51,21 @@ TEST(CheckpointCommand, ShowAndVerify) {
         EXPECT_EQ(line["bytes"], std::filesystem::file_size(run.checkpoint_path(20)));
         EXPECT_EQ(line["model"], to_json(sample_config(true)));
         EXPECT_EQ(line["moments"], true);
+        EXPECT_EQ(line["precision"], "fp32");
     }
+    const std::string slim = (folder / "slim.h5").string();
+    const Outcome slimmed({"slim", path, "--output", slim}, world), slim_shown({"show", slim}, world);
+    EXPECT_EQ(slimmed.status, 0);
+    if (speaks) {
+        EXPECT_EQ(slimmed.lines.at(0)["from"], run.checkpoint_path(20).string());
+        EXPECT_EQ(slim_shown.lines.at(0)["precision"], "fp16");
+        EXPECT_EQ(slim_shown.lines.at(0)["moments"], false);
+        EXPECT_EQ(slim_shown.lines.at(0)["slim"], true);
+    }
+    EXPECT_EQ(Outcome({"verify", slim}, world).status, 0);
+    EXPECT_THROW(checkpoint_command(std::vector<std::string>{"slim", path, "--output", slim}, world), UsageError);
+    EXPECT_THROW(checkpoint_command(std::vector<std::string>{"slim", path, "--output", slim + "/none/x.h5"}, world),
+                 UsageError);
     const Outcome tensors({"show", run.checkpoint_path(10).string(), "--tensors", "on"}, world);
     EXPECT_EQ(tensors.lines.size(), speaks ? 1 + model.store.parameters().size() : 0U);
 

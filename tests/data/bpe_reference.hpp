@@ -45,6 +45,8 @@ inline std::string random_text(std::mt19937& random, const std::vector<std::stri
     return text;
 }
 
+/// Texts that do not come with the source: ULMPI_TEST_DATA, or beside the source. Tests that need them skip where they
+/// are absent.
 inline std::filesystem::path test_data() {
     if (const char* folder = std::getenv("ULMPI_TEST_DATA")) return folder;
     return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path().parent_path() / "shared" / "data";

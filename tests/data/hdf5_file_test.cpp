@@ -6,10 +6,12 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
 #include <thread>
+#include <tuple>
 
 #include "parallel/error.hpp"
 #include "tests/data/temporary_folder.hpp"
@@ -43,6 +45,40 @@ TEST(Hdf5File, KeepsEveryElementType) {
     expect_round_trip<std::int64_t>(folder / "file.h5");
     expect_round_trip<float>(folder / "file.h5");
     expect_round_trip<double>(folder / "file.h5");
+}
+
+// Every finite number of two bytes, put into the file as bits and read by its definition.
+TEST(Hdf5File, WidensHalvesExactly) {
+    const TemporaryFolder folder;
+    const auto path = folder / "halves.h5";
+    for (const auto& [type, mantissa_bits, bias] :
+         {std::tuple{ElementType::f16, 10, 15}, std::tuple{ElementType::bf16, 7, 127}}) {
+        EXPECT_EQ(element_size(type), 2U);
+        std::vector<std::uint16_t> bits;
+        std::vector<double> expected;
+        for (int exponent = 0; exponent < (1 << (15 - mantissa_bits)) - 1; ++exponent)
+            for (int mantissa = 0; mantissa < 1 << mantissa_bits; ++mantissa)
+                for (int sign : {0, 1}) {
+                    bits.push_back(static_cast<std::uint16_t>(sign << 15 | exponent << mantissa_bits | mantissa));
+                    const double magnitude =
+                        exponent == 0 ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
+                                      : std::ldexp((1 << mantissa_bits) + mantissa, exponent - bias - mantissa_bits);
+                    expected.push_back(sign == 1 ? -magnitude : magnitude);
+                }
+        Hdf5File file = Hdf5File::create(path);
+        const std::uint64_t offset = file.create_contiguous("/x", type, {bits.size()}).byte_offset();
+        file.close();
+        std::fstream raw(path, std::ios::in | std::ios::out | std::ios::binary);
+        raw.seekp(static_cast<std::streamoff>(offset));
+        raw.write(reinterpret_cast<const char*>(bits.data()), static_cast<std::streamsize>(2 * bits.size()));
+        raw.close();
+        const Hdf5File made = Hdf5File::open(path);
+        EXPECT_EQ(made.dataset("/x").type(), type);
+        const std::vector<float> read = made.read<float>("/x");
+        std::size_t different = 0;
+        for (std::size_t i = 0; i < bits.size(); ++i) different += read[i] == expected[i] ? 0U : 1U;
+        EXPECT_EQ(different, 0U);
+    }
 }
 
 TEST(Hdf5File, ReadsAndWritesBoxes) {

@@ -128,6 +128,8 @@ TEST(PreTokenizer, RandomBytesGiveTheWordsOfThePatternWithSymbolsForInvalidOnes)
 
 TEST(PreTokenizer, RealTextGivesTheWordsOfThePattern) {
     ULMPI_NEED_TEST_DATA("wikitext-2/valid.txt.gz");
+    ULMPI_NEED_TEST_DATA("multi30k/raw/val.de.gz");
+    ULMPI_NEED_TEST_DATA("tokenizers/gpt2");
     expect_same_words(read_test_data(test_data() / "wikitext-2/valid.txt.gz"));
     expect_same_words(read_test_data(test_data() / "multi30k/raw/val.de.gz"));
     expect_same_words(read_test_data(test_data() / "tokenizers/gpt2/ggml-vocab-gpt-2.gguf.inp"));

@@ -1,0 +1,130 @@
+#include "checkpoints/slim.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include "checkpoints/checkpoint.hpp"
+#include "checkpoints/content.hpp"
+#include "checkpoints/format.hpp"
+#include "checkpoints/outline.hpp"
+#include "data/direct_writer.hpp"
+#include "data/file_seal.hpp"
+#include "data/publish.hpp"
+#include "data/quoted.hpp"
+#include "model/kernels/bfloat16.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+constexpr std::pair<ElementType, const char*> precisions[] = {
+    {ElementType::f16, "fp16"}, {ElementType::bf16, "bf16"}, {ElementType::f32, "fp32"}};
+
+Shape shape_of(const Dims& dims) {
+    Shape shape;
+    std::ranges::copy(dims, shape.extent.begin());
+    return shape;
+}
+
+std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType precision) {
+    std::vector<std::uint16_t> halves(values.size());
+    if (precision == ElementType::f16)
+        std::ranges::transform(values, halves.begin(), half_from);
+    else
+        round_to_bfloat16(reinterpret_cast<BFloat16*>(halves.data()), values.data(), values.size());
+    return halves;
+}
+
+void check_finite(const std::string& name, std::span<const float> values, ElementType precision) {
+    const std::uint16_t infinity = precision == ElementType::f16 ? 0x7c00 : 0x7f80;  // all bits of the exponent
+    const std::vector<std::uint16_t> halves = halves_of(values, precision);
+    const auto over = std::ranges::find_if(halves, [&](std::uint16_t bits) { return (bits & infinity) == infinity; });
+    if (over == halves.end()) return;
+    const auto index = static_cast<std::size_t>(over - halves.begin());
+    throw UsageError(fmt::format("{} holds {} (element {}), which {} cannot: give another --precision", name,
+                                 values[index], index, precision_name(precision)));
+}
+
+void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline, const Hdf5File& from,
+                   ElementType precision) {
+    FileDescriptor made(file, O_WRONLY | O_CREAT | O_TRUNC);
+    check_usage(made.is_open(), "cannot create " + quoted(file) + ": " + system_reason());
+    made.reserve(outline.end_of_tensors());
+    DirectWriter writer(file);
+    std::vector<std::uint32_t> crc32s;
+    for (const OutlinedTensor& tensor : outline.tensors()) {
+        const std::vector<float> values = from.read<float>(tensor.dataset);
+        std::vector<std::uint16_t> halves;
+        if (precision != ElementType::f32) halves = halves_of(values, precision);
+        crc32s.push_back(writer.write(
+            tensor.offset, halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves))));
+    }
+    writer.finish();
+    seal_file(file, checkpoint_kind, outline.complete(file, crc32s));
+}
+
+}  // namespace
+
+std::uint16_t half_from(float x) {
+    const auto bits = std::bit_cast<std::uint32_t>(x), magnitude = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
+    std::uint32_t half = 0;
+    if (magnitude > 0x7f800000) {
+        half = 0x7e00;
+    } else if (magnitude < 0x38800000) {  // 2^-14; the last bit of floats from 1/2 to 1 is 2^-24, so the sum rounds
+        half =
+            std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - std::bit_cast<std::uint32_t>(0.5F);
+    } else {  // bits + 0xfff + (last bit kept), cut, which may carry into the exponent; its bias becomes 15 from 127
+        const std::uint32_t nearest = std::min(magnitude, 0x7f800000U) + 0xfff + (magnitude >> 13 & 1);
+        half = std::min((nearest - (112U << 23)) >> 13, 0x7c00U);
+    }
+    return static_cast<std::uint16_t>(sign | half);
+}
+
+void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
+    const CheckpointInfo info = read_checkpoint_info(from);
+    const CheckpointContent content(from);
+    std::vector<TensorPlacement> tensors;
+    std::vector<WriteJob> jobs;
+    for (const TensorInfo& tensor : info.tensors) {
+        if (precision != ElementType::f32)
+            check_finite(tensor.name, content.file().read<float>(dataset_name(Part::weight, tensor.name)), precision);
+        jobs.push_back({tensors.size()});
+        tensors.push_back({tensor.name, shape_of(tensor.shape), {}});
+    }
+    nlohmann::json metadata = info.metadata;
+    metadata["slim"] = true;
+    remove_stale_temporaries(to);
+    const std::filesystem::path temporary = temporary_name(to);
+    try {
+        CheckpointOutline outline(metadata, info.tokenizer_json, tensors, jobs, precision);
+        write_tensors(temporary, outline, content.file(), precision);
+        publish(temporary, to);
+    } catch (...) {
+        std::error_code ignored;
+        std::filesystem::remove(temporary, ignored);
+        throw;
+    }
+}
+
+std::string precision_name(ElementType type) {
+    const auto found = std::ranges::find(precisions, type, &std::pair<ElementType, const char*>::first);
+    return found == std::end(precisions) ? "" : found->second;
+}
+
+ElementType precision_from(const std::string& name) {
+    for (const auto& [type, known] : precisions)
+        if (name == known) return type;
+    throw UsageError("there is no precision " + name);
+}
+
+std::vector<std::string> precision_names() {
+    std::vector<std::string> names;
+    for (const auto& [type, name] : precisions) names.emplace_back(name);
+    return names;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,32 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the scripts of the experiments, with their arguments: sets python, the interpreter of an environment that has
+# what requirements.txt lists, and arguments, those that are not --venv DIR. The program itself needs none of it.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../common.sh"
+requirements=${requirements:-$here/requirements.txt}
+venv=${venv:-$root/runs/experiments/venv}
+arguments=() help=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --venv)
+            [ $# -ge 2 ] || fail "--venv needs a folder"
+            venv=$2
+            shift
+            ;;
+        --help | -h) help=1 ;;&
+        *) arguments+=("$1") ;;
+    esac
+    shift
+done
+python=$venv/bin/python
+if [ -n "$help" ]; then
+    python=python3
+elif [ ! -x "$python" ]; then
+    say "Making $venv"
+    mkdir -p "$(dirname "$venv")"
+    # Under another name until it is whole.
+    rm -rf "$venv.partial"
+    python3 -m venv "$venv.partial"
+    quietly "$venv.log" "$venv.partial/bin/python" -m pip install --requirement "$requirements"
+    mv "$venv.partial" "$venv"
+fi

@@ -1,0 +1,207 @@
+"""ulmpi's own rows of the tables: what each runs, and how."""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cells import ROOT, Bench, Method, Options, Records, Shared
+from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
+
+# --- what each method runs: options of the program, to be changed here -------------------------------------------------
+
+# The same for all of them. Epochs follow the number of labelled rows: up to so many rows, so many epochs.
+CLASSIFIER = ["--micro-batch-size", "8", "--global-batch-size", "16", "--threads-per-rank", "1"]
+EPOCHS = ((200, 30), (1000, 15), (8000, 8), (10**9, 4))
+
+TRANSFER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1.3", "--lr", "1e-3", "--dropout", "0.2"]
+LAST_LAYER = ["--gradual-unfreezing", "off", "--discriminative-factor", "1000", "--lr", "5e-3"]  # the rest all but stands still
+SCRATCH = ["--dropout", "0.2"]
+SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "3e-3")]
+
+# Stage 2, once a task: passes over its unlabelled text.
+DOMAIN = ["--micro-batch-size", "4", "--global-batch-size", "16", "--threads-per-rank", "1", "--lr", "1e-3",
+          "--dropout", "0.1"]
+DOMAIN_EPOCHS = {"trec6": "5", "sst2": "5", "ag_news": "4", "imdb": "1"}
+OTHER_DOMAIN_EPOCHS = "3"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    start: str  # "domain": the model after stage 2; "general": the one before it; "nothing": its shape alone
+    options: list[str]
+    candidates: list[list[str]]  # further options, among which validation chooses
+
+
+RECIPES = {
+    "three-stages": Recipe("domain", TRANSFER, [[]]),
+    "without-stage-2": Recipe("general", TRANSFER, [[]]),
+    "last-layer": Recipe("domain", LAST_LAYER, [[]]),
+    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES),
+}
+
+SHAPE = {"layers": "num-layers", "hidden": "hidden-size", "heads": "num-attention-heads", "ffn": "ffn-hidden-size",
+         "context": "seq-length", "position": "position-embedding", "normalization": "normalization",
+         "activation": "activation", "linear_bias": "linear-bias"}
+
+# -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """The program, the model that it starts from, and the folder for what is made once a task."""
+    executable: str
+    model: str  # a run folder, a checkpoint, or the name of a shipped model
+    ranks: int
+    work: Path
+
+    def on_ranks(self) -> list[str]:
+        return ["mpirun", "-n", str(self.ranks), "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle",
+                "0", self.executable]
+
+    @cached_property
+    def model_folder(self) -> Path:
+        """Where the model's files lie: a shipped one's beside the executable, or in the source tree."""
+        if Path(self.model).is_file():
+            return Path(self.model).parent
+        places = [Path(self.model), Path(self.executable).parent / "models" / self.model, ROOT / "models" / self.model]
+        for folder in places:
+            if folder.is_dir():
+                return folder
+        raise ValueError(f"--init-from {self.model}: no such model; looked for {', '.join(map(str, places))}")
+
+    def tokenizer(self) -> Path:
+        for folder in (self.model_folder, self.model_folder.parent):  # a checkpoint lies in a folder of its run
+            if (folder / "tokenizer.json").is_file():
+                return folder / "tokenizer.json"
+        raise ValueError(f"--init-from {self.model}: no tokenizer.json beside this model")
+
+    @cached_property
+    def model_identity(self) -> str:
+        """Of the weights that a run starts from."""
+        weights = [Path(self.model)] if Path(self.model).is_file() else sorted(self.model_folder.rglob("*.h5"))
+        if not weights:
+            raise ValueError(f"--init-from {self.model}: no weights in {self.model_folder}")
+        return sha256(weights[-1])
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A task's text without labels, and the language model that stage 2 makes of it, once for all cells."""
+    program: Program
+    task: str
+    train_file: Path
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What stage 2 may read: the training texts without their labels, and unsup.txt.gz where the task has one."""
+        extra = self.train_file.parent / "unsup.txt.gz"
+        return [text for _, text in read_rows(self.train_file)] + (read_lines(extra) if extra.exists() else [])
+
+    def options(self) -> list[str]:
+        return DOMAIN + ["--epochs", DOMAIN_EPOCHS.get(self.task, OTHER_DOMAIN_EPOCHS)]
+
+    @cached_property
+    def texts_mark(self) -> str:
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
+
+    @cached_property
+    def folder(self) -> Path:
+        """By a mark of all that the model depends on."""
+        text = json.dumps([self.program.model_identity, self.options(), self.texts_mark])
+        return self.program.work / "domain" / f"{self.task}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    def make(self) -> Shared:
+        """Where it is not there yet. A run that was interrupted goes on; the seconds are those of all its parts."""
+        parts = Records(self.folder / "parts.jsonl")
+        if not any(part["whole"] for part in parts.all()):
+            started, whole, bench = time.time(), False, Bench(self.folder, seed=0)
+            try:
+                self.train(bench)
+                whole = True
+            finally:
+                parts.append({"whole": whole, "seconds": round(time.time() - started, 1), "commands": bench.commands})
+        made = parts.all()
+        return Shared(sum(part["seconds"] for part in made), made[-1]["commands"])
+
+    def train(self, bench: Bench) -> None:
+        text, shards = self.folder / "text.txt", self.folder / "shards"
+        if not shards.exists():
+            write_lines(text, self.texts)
+            bench.run([self.program.executable, "data", "shards", "--tokenizer", self.program.tokenizer(), "--input", text,
+                       "--output", shards])
+        bench.run([*self.program.on_ranks(), "finetune", "lm", "--init-from", self.program.model, "--data", shards,
+                   "--run", self.run(), *self.options()])
+
+
+@dataclass(frozen=True)
+class Ours(Method):
+    program: Program
+    domain: Domain
+    recipe: Recipe
+
+    def definition(self) -> dict[str, Any]:
+        return {"recipe": asdict(self.recipe), "classifier": CLASSIFIER, "epochs": EPOCHS,
+                "model": self.program.model_identity,
+                "domain": self.domain.folder.name if self.recipe.start == "domain" else None}
+
+    def candidates(self, rows: int) -> list[Options]:
+        epochs = ["--epochs", str(next(epochs for most, epochs in EPOCHS if rows <= most))]
+        return [{"options": CLASSIFIER + epochs + self.recipe.options + more} for more in self.recipe.candidates]
+
+    def prepare(self) -> Shared:
+        return self.domain.make() if self.recipe.start == "domain" else Shared()
+
+    def start(self, bench: Bench) -> list[str]:
+        if self.recipe.start == "domain":
+            return ["--init-from", str(self.domain.run())]
+        if self.recipe.start == "general":
+            return ["--init-from", self.program.model]
+        shape = json.loads(bench.run([self.program.executable, "checkpoint", "show", self.program.model]))["model"]
+        given = [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(shape[key]))]
+        return ["--tokenizer", str(self.program.tokenizer()), *given]
+
+    def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
+        rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))
+        write_rows(rows, train)
+        write_lines(asked, texts)
+        bench.run([*self.program.on_ranks(), "finetune", "classifier", *self.start(bench), "--train", rows, "--run", run,
+                   *options["options"], "--seed", str(bench.seed + 1)])
+        bench.run([*self.program.on_ranks(), "predict", "--model", run, "--input", asked, "--output", said,
+                   "--threads-per-rank", "1"])
+        return [line.split("\t", 1)[0] for line in read_lines(said)[1:]]
+
+
+def as_option(value: Any) -> str:
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Fit(Method):
+    """`ulmpi fit`: one command from rows to a classifier, in the minutes given."""
+    program: Program
+    minutes: float
+    text: tuple[str, ...] = ()
+
+    def definition(self) -> dict[str, Any]:
+        return {"minutes": self.minutes, "text": [sha256(Path(path)) for path in self.text], "ranks": self.program.ranks,
+                "model": self.program.model_identity}
+
+    def candidates(self, rows: int) -> list[Options]:
+        return [{"minutes": self.minutes}]
+
+    def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
+        rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))
+        write_rows(rows, train)
+        write_lines(asked, texts)
+        bench.run([*self.program.on_ranks(), "fit", "--train", rows, *(["--test", bench.test] if bench.test else []),
+                   *(["--text", *self.text] if self.text else []), "--init-from", self.program.model, "--run", run,
+                   "--minutes", str(options["minutes"])])
+        bench.run([*self.program.on_ranks(), "predict", "--model", run, "--input", asked, "--output", said])
+        return [line.split("\t", 1)[0] for line in read_lines(said)[1:]]

@@ -80,6 +80,11 @@ class Records:
             os.fsync(file.fileno())
 
 
+def clean_environment() -> dict[str, str]:
+    """Without options of the program: they stand on the command line, where they are recorded."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ULMPI_")}
+
+
 @dataclass
 class Bench:
     """Where a method works at one cell: a folder of its own, and the commands that it ran there."""
@@ -93,12 +98,10 @@ class Bench:
         """Its standard output. What it says beside goes to a log, whose end is shown when it fails."""
         command = list(map(str, command))
         self.commands.append(shlex.join(command))
-        # Every option stands on the command line, where it is recorded.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ULMPI_")}
         self.folder.mkdir(parents=True, exist_ok=True)
         started = time.time()
         with open(self.folder / "log", "a+b") as log:
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=clean_environment()) as process:
                 try:
                     output, _ = process.communicate()
                 except BaseException:  # we are told to stop: the program may save, and leaves nothing behind

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import subprocess
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Bench, Method, Options, Records, Shared
+from cells import Bench, Method, Options, Records, Shared, clean_environment
 from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
 
 # --- what each method runs: options of the program, to be changed here -------------------------------------------------
@@ -63,29 +64,27 @@ class Program:
                 "0", self.executable]
 
     @cached_property
-    def model_folder(self) -> Path:
-        """Where the model's files lie: a shipped one's beside the executable, or in the source tree."""
-        if Path(self.model).is_file():
-            return Path(self.model).parent
-        places = [Path(self.model), Path(self.executable).parent / "models" / self.model, ROOT / "models" / self.model]
-        for folder in places:
-            if folder.is_dir():
-                return folder
-        raise ValueError(f"--init-from {self.model}: no such model; looked for {', '.join(map(str, places))}")
-
-    def tokenizer(self) -> Path:
-        for folder in (self.model_folder, self.model_folder.parent):  # a checkpoint lies in a folder of its run
-            if (folder / "tokenizer.json").is_file():
-                return folder / "tokenizer.json"
-        raise ValueError(f"--init-from {self.model}: no tokenizer.json beside this model")
+    def shown(self) -> dict[str, Any]:
+        """What `checkpoint show` says of the model: its file, wherever the program finds it, and its shape."""
+        done = subprocess.run([self.executable, "checkpoint", "show", self.model], capture_output=True, text=True,
+                              env=clean_environment())
+        if done.returncode != 0:
+            raise ValueError(f"--init-from {self.model}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
     @cached_property
     def model_identity(self) -> str:
         """Of the weights that a run starts from."""
-        weights = [Path(self.model)] if Path(self.model).is_file() else sorted(self.model_folder.rglob("*.h5"))
-        if not weights:
-            raise ValueError(f"--init-from {self.model}: no weights in {self.model_folder}")
-        return sha256(weights[-1])
+        return sha256(Path(self.shown["path"]))
+
+    def tokenizer(self) -> Path:
+        """A file with the tokenizer that the checkpoint holds."""
+        import h5py
+        path = self.work / f"tokenizer-{self.model_identity[:16]}.json"
+        if not path.exists():
+            with h5py.File(self.shown["path"]) as checkpoint:
+                write_lines(path, [checkpoint["tokenizer"][()].decode()])
+        return path
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Ours(Method):
             return ["--init-from", str(self.domain.run())]
         if self.recipe.start == "general":
             return ["--init-from", self.program.model]
-        shape = json.loads(bench.run([self.program.executable, "checkpoint", "show", self.program.model]))["model"]
+        shape = self.program.shown["model"]
         given = [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(shape[key]))]
         return ["--tokenizer", str(self.program.tokenizer()), *given]
 

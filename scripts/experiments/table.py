@@ -205,6 +205,7 @@ def task_of(options: argparse.Namespace) -> tuple[Task, str]:
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
+    commit()  # that of the code that runs, whatever happens to the tree meanwhile
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     task, repeat = task_of(options)
     work = options.work.resolve()

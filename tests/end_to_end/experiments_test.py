@@ -312,7 +312,8 @@ class Command(ToySet):
     def test_what_cannot_be_is_said_before_work_starts(self):
         for arguments, said in ((["--task", "trec6", "--only", "majorty"], "names no cell"),
                                 (["--task", "trec6", "--labels", "some"], "neither a number nor all"),
-                                (["--task", "trec6", "--init-from", "nowhere"], "--init-from nowhere")):
+                                (["--task", "trec6", "--ulmpi", "nowhere/ulmpi"], "nowhere/ulmpi"),
+                                (["--task", "trec6", "--minutes", "5", "--only", "fit-6"], "fit-5")):
             status, _, errors = self.run_table(*arguments)
             self.assertEqual(status, 2)
             self.assertIn(said, errors)

@@ -176,7 +176,7 @@ int train_classifier(std::span<const std::string> arguments, const Communicator&
     const std::size_t micro_batch = std::min(o.layout.micro_batch, replica_rows);
     const PassPlan plan{micro_batch, max_length, static_cast<int>((replica_rows + micro_batch - 1) / micro_batch)};
     agree_on(world, "options", table.ini());
-    RankModel model(world, layout, config, o.head, plan, o.training.adamw, save_mode_from(o.run.save_mode));
+    RankModel model(world, layout, config, o.head, plan, o.training.optimizer_config(), save_mode_from(o.run.save_mode));
     Progress progress;
     model.store.initialize(o.training.seed);
     if (resumed)

@@ -200,7 +200,7 @@ int train_language_model(const LanguageModelStage& stage, std::span<const std::s
         fitted_micro_batch(std::min(o.layout.micro_batch, replica_rows), config.context, layout.threads);
     const PassPlan plan{micro_batch, config.context, static_cast<int>((replica_rows + micro_batch - 1) / micro_batch)};
     agree_on(world, "options", table.ini());
-    RankModel model(world, layout, config, {}, plan, o.training.adamw, save_mode_from(o.run.save_mode));
+    RankModel model(world, layout, config, {}, plan, o.training.optimizer_config(), save_mode_from(o.run.save_mode));
     Progress progress;
     if (resumed) {
         progress = resume_from(*source, model);

@@ -46,7 +46,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
     memory = {weights + rounded,
               training ? weights : 0,
-              training ? 2 * weights : 0,
+              training ? 2 * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
               2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches),
               saves ? save_memory(plan_save(store, true, topology), *saves) : 0};
@@ -69,7 +69,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
-    if (adamw) optimizer.emplace(store, *adamw);
+    if (adamw) optimizer.emplace(store, *adamw, &topology.tensor);
     stage.prepare(batches);
 }
 

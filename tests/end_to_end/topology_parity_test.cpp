@@ -24,6 +24,7 @@ struct Task {
     std::size_t steps = 20;
     Precision precision = Precision::fp32;
     double tolerance = in_double ? 1e-10 : 2e-5;
+    AdamwConfig optimizer = {};
 };
 
 /// Sequences [first, last) of step `step`, in micro-batches.
@@ -49,7 +50,7 @@ Outcome train(const Task& task, const Communicator& world, const Layout& layout)
     const Range mine = even_slice(task.global_batch, static_cast<std::size_t>(extents.data),
                                   static_cast<std::size_t>(coordinates_of(world.rank(), extents).data));
     Training training(task.config, task.head, world, layout, task.micro_batch,
-                      static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch));
+                      static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch), task.optimizer);
     const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
     Outcome outcome;
     for (std::size_t step = 0; step < task.steps; ++step)
@@ -122,6 +123,22 @@ TEST(TopologyParityTest, Threads) {
     Task task = four_layers();
     task.micro_batch = 3;
     expect_the_same("threads", task, layouts);
+}
+
+// The whole of a sliced matrix is orthogonalised: its slices alone would go elsewhere.
+TEST(TopologyParityTest, Muon) {
+    Task task = four_layers();
+    task.optimizer.muon = true;
+    expect_the_same("Muon", task, all_layouts(4, 4));
+    task.config.heads = 6;
+    task.config.hidden = 36;
+    task.config.ffn = 50;
+    task.config.activation = Activation::swiglu;
+    task.micro_batch = 3;
+    task.steps = 10;
+    std::vector<Layout> layouts = all_layouts(4, 4);
+    for (Layout& layout : layouts) layout.threads = 2;
+    expect_the_same("Muon, uneven, 2 threads", task, layouts);
 }
 
 // Nothing divides anything: 5 layers, 6 heads, 103 tokens, 6 sequences for 4 replicas in micro-batches of 2.

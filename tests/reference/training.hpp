@@ -18,13 +18,13 @@ struct Layout {
 /// Collective to make. Holds room for up to `micro_batches` of up to `sequences` full sequences.
 struct Training {
     Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
-             std::size_t sequences, int micro_batches)
+             std::size_t sequences, int micro_batches, const AdamwConfig& optimizer_config = {})
         : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
           place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
           plan{sequences,      config.context, slots_needed(layout.schedule, place, micro_batches),
                layout.threads, true,           layout.precision},
           stage(config, head, store, place, topology.tensor),
-          optimizer(allocated(layout.precision), AdamwConfig{}),
+          optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
         stage.prepare(plan);
     }

@@ -67,9 +67,9 @@ struct CheckpointInfo {
     std::uint64_t parameters() const;
 };
 
-/// Verifies the file and reads what it says of itself. One rank. Throws UsageError: no such file, not a checkpoint,
-/// damaged, made by a newer version.
-CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
+/// Verifies the file, unless it was `verified`, and reads what it says of itself. One rank. Throws UsageError: no such
+/// file, not a checkpoint, damaged, made by a newer version.
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& file, bool verified = false);
 /// The same on every rank of `ranks`, which share the reading (unless it was `verified`); the same UsageError on all.
 /// Collective.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file, const Communicator& ranks,

@@ -81,11 +81,17 @@ RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
         if (ranks.rank() != 0) return;
         for (const fs::path& path : checkpoints()) steps.push_back(*step_of(path));
     });
-    steps = ranks.all_gather(std::span<const std::uint64_t>(steps));
+    std::vector<fs::path> found;
+    for (std::uint64_t step : ranks.all_gather(std::span<const std::uint64_t>(steps)))
+        found.push_back(checkpoint_path(step));
+    return newest_verified(std::move(found), ranks);
+}
+
+RunFolder::Found RunFolder::newest_verified(std::vector<fs::path> checkpoints, const Communicator& ranks) {
     Found found;
-    for (; !steps.empty(); steps.pop_back()) try {
-            verify_seal_together(checkpoint_path(steps.back()), ranks);
-            found.checkpoint = checkpoint_path(steps.back());
+    for (; !checkpoints.empty(); checkpoints.pop_back()) try {
+            verify_seal_together(checkpoints.back(), ranks);
+            found.checkpoint = checkpoints.back();
             return found;
         } catch (const UsageError& damage) {  // the same on every rank
             found.passed_over.emplace_back(damage.what());

@@ -45,12 +45,14 @@ public:
     /// Complete checkpoints, the oldest first. Content is not looked at: what bears a final name was whole when it got
     /// it. Throws UsageError where the folder is there and cannot be looked into.
     std::vector<std::filesystem::path> checkpoints() const;
-    /// The newest that verifies, and a line for each newer one: its path and what is wrong with it. The folder is rank
-    /// 0's to look into, verifying is shared. Collective; the same on all.
+    /// Of `checkpoints`, the oldest first: the newest that verifies, and a line for each newer one: its path and what
+    /// is wrong with it. Verifying is shared. Collective; the same on all.
     struct Found {
         std::optional<std::filesystem::path> checkpoint;
         std::vector<std::string> passed_over;
     };
+    static Found newest_verified(std::vector<std::filesystem::path> checkpoints, const Communicator& ranks);
+    /// The same of its own checkpoints, as rank 0 sees them.
     Found newest_verified(const Communicator& ranks) const;
 
     /// Removes the checkpoints that need not stay (steps_to_remove). Throws Error.

@@ -146,6 +146,23 @@ void cut_records(LabelledSet& set, std::uint64_t max_length) {
     set.tokens.resize(end);
 }
 
+template <class T>
+void broadcast(std::vector<T>& values, const Communicator& ranks) {
+    values.resize(broadcast_value<std::uint64_t>(values.size(), ranks, 0));
+    ranks.broadcast(std::span<T>(values), 0);
+}
+
+void broadcast(std::vector<std::string>& texts, const Communicator& ranks) {
+    std::vector<std::uint64_t> ends;
+    std::string joined;
+    for (const std::string& text : texts) ends.push_back((joined += text).size());
+    broadcast(ends, ranks);
+    joined = broadcast_text(std::move(joined), ranks, 0);
+    texts.resize(ends.size());
+    for (std::size_t i = 0, begin = 0; i < ends.size(); begin = ends[i++])
+        texts[i] = joined.substr(begin, ends[i] - begin);
+}
+
 }  // namespace
 
 std::vector<std::uint32_t> LabelledSet::lengths() const {
@@ -162,6 +179,15 @@ LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer
     check_usage(set.size() > 0, quoted(path) + " holds no records");
     cut_records(set, options.max_length);
     return set;
+}
+
+void broadcast(LabelledSet& set, const Communicator& ranks) {
+    broadcast(set.classes, ranks);
+    broadcast(set.labels, ranks);
+    broadcast(set.tokens, ranks);
+    broadcast(set.starts, ranks);
+    broadcast(set.texts, ranks);
+    set.cut = broadcast_value(set.cut, ranks, 0);
 }
 
 void save_labelled_set(const std::filesystem::path& path, const LabelledSet& set, const Tokenizer& tokenizer) {

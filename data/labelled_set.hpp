@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/tokenizer.hpp"
+#include "parallel/communicator.hpp"
 
 namespace ulmpi {
 
@@ -45,6 +46,9 @@ struct LabelledOptions {
 /// records, a damaged file, or one that was made with another tokenizer.
 LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer& tokenizer,
                               const LabelledOptions& options = {});
+
+/// That of rank 0 on every rank. Collective.
+void broadcast(LabelledSet& set, const Communicator& ranks);
 
 /// Writes a sealed HDF5 file under its final name when it is complete, replacing what is there.
 void save_labelled_set(const std::filesystem::path& path, const LabelledSet& set, const Tokenizer& tokenizer);

@@ -72,12 +72,12 @@ void TokenDataset::add_shard(const std::filesystem::path& path, SealCheck seal_c
     counts_ += counts;
 }
 
-std::uint64_t TokenDataset::windows(std::uint64_t length) const {
+std::uint64_t windows_of(std::uint64_t tokens, std::uint64_t length, const std::filesystem::path& file) {
     check_usage(length > 0, "a window must hold at least one token");
-    check_usage(token_count() > length,
+    check_usage(tokens > length,
                 fmt::format("{} holds {} tokens, one window of {} needs {}; take more text or a shorter --seq-length",
-                            quoted(shards_[0].file.path()), token_count(), length, length + 1));
-    return (token_count() - 1) / length;
+                            quoted(file), tokens, length, length + 1));
+    return (tokens - 1) / length;
 }
 
 void TokenDataset::read(std::uint64_t first, std::span<Token> tokens) const {

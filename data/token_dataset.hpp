@@ -18,6 +18,11 @@ namespace ulmpi {
 /// when one rank has checked every byte).
 enum class SealCheck { every_byte, length };
 
+/// The training windows of `length` inputs in so many tokens: window i holds tokens [i length, i length + length], the
+/// last one being the target of the last input. Only whole windows count; throws UsageError, naming `file`, if there is
+/// none.
+std::uint64_t windows_of(std::uint64_t tokens, std::uint64_t length, const std::filesystem::path& file);
+
 class TokenDataset {
 public:
     /// A folder of shards, or one shard. Throws UsageError, naming the file, if there is none, one is missing, damaged
@@ -35,9 +40,8 @@ public:
     Token end_of_text() const { return end_of_text_; }
     const std::string& tokenizer_json() const { return tokenizer_json_; }
 
-    /// The training windows of `length` inputs: window i holds tokens [i length, i length + length], the last one being
-    /// the target of the last input. Only whole windows count; throws UsageError if there is none.
-    std::uint64_t windows(std::uint64_t length) const;
+    /// windows_of its tokens.
+    std::uint64_t windows(std::uint64_t length) const { return windows_of(token_count(), length, shard_path(0)); }
 
     /// Reads window i: `tokens` has length + 1 places.
     void read_window(std::uint64_t i, std::span<Token> tokens) const { read(i * (tokens.size() - 1), tokens); }

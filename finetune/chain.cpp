@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
 #include <map>
 
 #include "checkpoints/run_folder.hpp"
@@ -12,9 +11,7 @@
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "data/token_dataset.hpp"
-#include "finetune/classifier.hpp"
 #include "parallel/error.hpp"
-#include "pretrain/language_model.hpp"
 #include "pretrain/lineage.hpp"
 
 namespace ulmpi {
@@ -23,39 +20,33 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-template <class Options>
-ConfiguredStage configured(const std::string& command, const OptionTable& table, const Options& o) {
-    check_run_options(o.run);
-    return {command,           o.run.run,    o.init_from,
-            table.given_ini(), table.json(), o.layout.tensor_parallel * o.layout.pipeline_parallel,
-            !o.valid.empty()};
+// What a stage refuses names the stage.
+template <class Body>
+auto of_stage(const std::string& command, Body body) {
+    try {
+        return body();
+    } catch (const UsageError& refusal) {
+        throw UsageError(command + ": " + refusal.what());
+    }
 }
 
-ConfiguredStage language_model_stage(const LanguageModelStage& stage, const std::vector<std::string>& arguments) {
-    LanguageModelOptions o(stage);
-    OptionTable table(stage.command, "");
-    o.declare(table, stage);
-    table.parse(arguments);
-    const int lengths =
-        int(o.training.steps.has_value()) + int(o.training.tokens.has_value()) + int(o.training.epochs.has_value());
-    check_usage(lengths == 1,
-                "give the length of " + stage.command + " by one of --train-steps, --train-tokens, --epochs");
-    ConfiguredStage configuration = configured(stage.command, table, o);
-    if (!stage.continues) configuration.shape = o.shape.resolved();
-    return configuration;
+template <class Request>
+ConfiguredStage configured(const std::string& command, Request request, const std::vector<std::string>& arguments) {
+    request.table.parse(arguments);
+    const StageOptions& o = request.options;
+    return {command,
+            o.run.run,
+            o.init_from,
+            request.table.given_ini(),
+            request.table.json(),
+            o.layout.tensor_parallel * o.layout.pipeline_parallel,
+            !request.options.valid.empty(),
+            request};
 }
 
 ConfiguredStage classifier_stage(const std::vector<std::string>& arguments) {
-    ClassifierStageOptions o;
-    OptionTable table("finetune classifier", "");
-    o.declare(table);
-    table.parse(arguments);
-    check_usage(o.init_from.empty() != o.tokenizer.empty(),
-                "finetune classifier needs one of --init-from and --tokenizer (from scratch)");
-    if (o.init_from.empty()) ClassifierStageOptions::take_defaults_of_scratch(table);
-    ConfiguredStage stage = configured("finetune classifier", table, o);
-    stage.evaluates = stage.evaluates || !o.test.empty();
-    if (o.init_from.empty()) stage.shape = o.shape.resolved();
+    ConfiguredStage stage = configured("finetune classifier", ClassifierRequest(), arguments);
+    stage.evaluates = stage.evaluates || stage.options["test"] != "";
     return stage;
 }
 
@@ -66,34 +57,60 @@ std::string place_of(const std::string& path) {
     return place;
 }
 
-void check_split(const ConfiguredStage& stage) {
-    if (!stage.shape) return;
-    ModelConfig shape = *stage.shape;
-    shape.vocabulary = std::numeric_limits<std::size_t>::max();  // the tokenizer's, which is larger than any split
-    try {
-        check_layout(shape, stage.options["pipeline-parallel-size"].get<int>(),
-                     stage.options["tensor-parallel-size"].get<int>());
-    } catch (const UsageError& refusal) {
-        throw UsageError(stage.command + ": " + refusal.what());
-    }
+// A run that is still to be trained, as what begins with it will find it.
+CheckpointFacts to_be_trained(const std::string& run, const ModelConfig& model) {
+    return {run, "language-model", model, 0};
 }
 
-// Of the shards that a stage reads, which are to be of the tokenizer that its parent has, if it is known. That of the
-// model afterwards, if it is known.
-std::optional<std::uint64_t> common_tokenizer(const ConfiguredStage& stage, std::optional<std::uint64_t> tokenizer) {
-    if (!stage.options.contains("data")) return tokenizer;
-    for (const char* name : {"data", "valid"}) {
-        const std::string path = stage.options[name].get<std::string>();
-        if (path.empty()) continue;
-        const std::uint64_t own = TokenDataset(path, SealCheck::length).fingerprint();
-        check_usage(!tokenizer || *tokenizer == own,
-                    fmt::format("{}: {} was made with another tokenizer than {}: make its shards again with the same "
-                                "tokenizer.json",
-                                stage.command, path,
-                                stage.init_from.empty() ? "the other shards" : "the model of " + stage.init_from));
-        tokenizer = own;
+// Checks all that can be checked before files are read; the shape of its model, if that is known.
+std::optional<ModelConfig> checked_shape(const ConfiguredStage& stage, const std::optional<ModelConfig>& parent) {
+    Facts facts{.ranks = stage.ranks_of_model};
+    if (parent) facts.source = to_be_trained(stage.init_from, *parent);
+    const auto shape = [&](const auto& asked) {
+        const auto all = settled(asked, facts);
+        return model_of(all.table, all.options, facts);
+    };
+    return of_stage(stage.command, [&] { return std::visit(shape, stage.request); });
+}
+
+/// A stage as those after it see it.
+struct KnownStage {
+    CheckpointFacts checkpoint;
+    std::string tokenizer_json;
+};
+KnownStage known(const std::string& path, const CheckpointInfo& info) {
+    return {facts_of(path, info), info.tokenizer_json};
+}
+
+struct ResolvedStage {
+    nlohmann::json lineage;
+    KnownStage to_come;  // as its run will be
+};
+
+ResolvedStage resolved(const LanguageModelRequest& asked, Facts facts, std::optional<Tokenizer>) {
+    read_inputs(asked, facts);
+    const LanguageModelSpec spec = resolve(asked, facts);
+    return {lineage_of(spec),
+            {to_be_trained(spec.run.run, spec.model), TokenDataset(spec.data, SealCheck::length).tokenizer_json()}};
+}
+
+ResolvedStage resolved(const ClassifierRequest& asked, Facts facts, std::optional<Tokenizer> tokenizer) {
+    read_inputs(asked, facts, tokenizer);
+    const ClassifierSpec spec = resolve(asked, facts);
+    return {lineage_of(spec), {to_be_trained(spec.run.run, spec.model), ""}};
+}
+
+ResolvedStage resolved(const ConfiguredStage& stage, const KnownStage* parent) {
+    Facts facts{.ranks = stage.ranks_of_model};
+    std::optional<Tokenizer> tokenizer;
+    if (parent != nullptr) {
+        tokenizer = Tokenizer::from_json(parent->tokenizer_json, stage.init_from);
+        facts.source = parent->checkpoint;
+        facts.tokenizer = facts_of(*tokenizer);
     }
-    return tokenizer;
+    return of_stage(stage.command, [&] {
+        return std::visit([&](const auto& asked) { return resolved(asked, facts, tokenizer); }, stage.request);
+    });
 }
 
 bool is_complete(const ConfiguredStage& stage, const CheckpointInfo& info) {
@@ -110,13 +127,18 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
         return std::find(sections.begin(), sections.end(), section) != sections.end();
     };
     std::vector<ConfiguredStage> stages;
-    if (has("pretrain")) stages.push_back(language_model_stage(pretraining(), arguments));
-    if (has("finetune.lm")) stages.push_back(language_model_stage(domain_training(), arguments));
+    if (has("pretrain")) stages.push_back(configured("pretrain", LanguageModelRequest(pretraining()), arguments));
+    if (has("finetune.lm"))
+        stages.push_back(configured("finetune lm", LanguageModelRequest(domain_training()), arguments));
     if (has("finetune.classifier")) stages.push_back(classifier_stage(arguments));
     check_usage(!stages.empty(), config + " has no section [pretrain], [finetune.lm] or [finetune.classifier]");
 
-    std::map<std::string, const ConfiguredStage*> places;  // of the stages before
-    for (ConfiguredStage& stage : stages) {
+    struct Place {
+        std::string command;
+        std::optional<ModelConfig> shape;
+    };
+    std::map<std::string, Place> places;  // of the stages before
+    for (const ConfiguredStage& stage : stages) {
         const auto parent = stage.init_from.empty() ? places.end() : places.find(place_of(stage.init_from));
         std::error_code failure;
         check_usage(stage.init_from.empty() || parent != places.end() || fs::exists(stage.init_from, failure) ||
@@ -124,52 +146,45 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
                     fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}, "
                                 "nor a model that comes with the program",
                                 stage.command, stage.init_from, config));
-        if (parent != places.end()) stage.shape = parent->second->shape;
-        const auto [at, is_new] = places.try_emplace(place_of(stage.run), &stage);
-        check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second->command,
+        const Place here{stage.command,
+                         checked_shape(stage, parent == places.end() ? std::nullopt : parent->second.shape)};
+        const auto [at, is_new] = places.try_emplace(place_of(stage.run), here);
+        check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second.command,
                                         stage.command, stage.run));
-        check_split(stage);
     }
     return stages;
 }
 
 std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, const Communicator& world) {
     std::vector<StageState> states;
+    std::map<std::string, KnownStage> places;  // of the stages before
     for (const ConfiguredStage& stage : stages) {
-        // The weights that it begins with, and whether they are still to be made.
-        std::optional<std::uint64_t> parent, tokenizer;
-        bool parent_to_come = false;
-        for (std::size_t before = 0; before < states.size(); ++before)
-            if (!stage.init_from.empty() && place_of(stages[before].run) == place_of(stage.init_from)) {
-                parent = states[before].model;
-                tokenizer = states[before].tokenizer;
-                parent_to_come = !parent;
-            }
-        if (!stage.init_from.empty() && !parent && !parent_to_come) {
-            const CheckpointInfo info = read_checkpoint_info(resolve_checkpoint(stage.init_from), world);
-            parent = model_fingerprint(info);
-            if (info.metadata.contains("tokenizer_fingerprint"))
-                tokenizer = info.metadata["tokenizer_fingerprint"].get<std::uint64_t>();
+        std::optional<KnownStage> parent;
+        if (!stage.init_from.empty()) {
+            if (const auto before = places.find(place_of(stage.init_from)); before != places.end())
+                parent = before->second;
+            else
+                parent = known(stage.init_from, read_checkpoint_info(resolve_checkpoint(stage.init_from), world));
         }
-        tokenizer = common_tokenizer(stage, tokenizer);
-        const json now =
-            lineage_of(stage.command, stage.options, parent_to_come ? std::optional<std::uint64_t>(0) : parent);
+        const bool parent_to_come = parent && parent->checkpoint.fingerprint == 0;
+        ResolvedStage now = resolved(stage, parent ? &*parent : nullptr);
 
         StageState& state = states.emplace_back();
-        state.tokenizer = tokenizer;
         const RunFolder::Found found = RunFolder(stage.run).newest_verified(world);
         check_usage(
             found.checkpoint || found.passed_over.empty(),
             fmt::format("{} has checkpoints, but none can be used: {}", stage.run, fmt::join(found.passed_over, "; ")));
-        if (!found.checkpoint) continue;
-        const CheckpointInfo info = read_checkpoint_info(*found.checkpoint, world, true);
-        state.step = info.metadata.value("progress", json::object()).value("step", std::uint64_t{0});
-        state.changes = lineage_changes(info.metadata.value("lineage", json::object()), now);
-        if (parent_to_come) state.changes = {"its parent " + stage.init_from + " is trained first"};
-        state.need = !state.changes.empty()     ? StageState::Need::other_inputs
-                     : is_complete(stage, info) ? StageState::Need::nothing
-                                                : StageState::Need::the_rest;
-        if (state.need == StageState::Need::nothing) state.model = model_fingerprint(info);
+        if (found.checkpoint) {
+            const CheckpointInfo info = read_checkpoint_info(*found.checkpoint, world, true);
+            state.step = info.metadata.value("progress", json::object()).value("step", std::uint64_t{0});
+            state.changes = lineage_changes(info.metadata.value("lineage", json::object()), now.lineage);
+            if (parent_to_come) state.changes = {"its parent " + stage.init_from + " is trained first"};
+            state.need = !state.changes.empty()     ? StageState::Need::other_inputs
+                         : is_complete(stage, info) ? StageState::Need::nothing
+                                                    : StageState::Need::the_rest;
+            if (state.need == StageState::Need::nothing) now.to_come = known(found.checkpoint->string(), info);
+        }
+        places.insert_or_assign(place_of(stage.run), std::move(now.to_come));
     }
     return states;
 }

@@ -6,22 +6,24 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
-#include "model/config.hpp"
+#include "finetune/classifier_spec.hpp"
 #include "parallel/communicator.hpp"
+#include "pretrain/language_model_spec.hpp"
 
 namespace ulmpi {
 
 /// A stage as its section describes it: read and checked as the command itself would.
 struct ConfiguredStage {
-    std::string command;                              ///< "finetune lm"
-    std::string run, init_from;                       ///< as they stand in the file; init_from may be empty
-    std::string given;                                ///< an INI file of what was given
-    nlohmann::json options;                           ///< all, resolved
-    int ranks_of_model = 1;                           ///< tensor × pipeline parallel size
-    bool evaluates = false;                           ///< whether its last word is an evaluation
-    std::optional<ModelConfig> shape = std::nullopt;  ///< but for the vocabulary; of a model that is there: not known
+    std::string command;         ///< "finetune lm"
+    std::string run, init_from;  ///< as they stand in the file; init_from may be empty
+    std::string given;           ///< an INI file of what was given
+    nlohmann::json options;      ///< all
+    int ranks_of_model = 1;      ///< tensor × pipeline parallel size
+    bool evaluates = false;      ///< whether its last word is an evaluation
+    std::variant<LanguageModelRequest, ClassifierRequest> request;
 };
 
 /// The stages that have a section in the file, in their order. Throws UsageError: none has, an option is wrong, two
@@ -33,15 +35,13 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config);
 struct StageState {
     enum class Need { all, the_rest, nothing, other_inputs };
     Need need = Need::all;
-    std::uint64_t step = 0;                                 ///< of its newest checkpoint
-    std::vector<std::string> changes;                       ///< of its inputs since it was made, a line each
-    std::optional<std::uint64_t> model;                     ///< fingerprint, if it needs nothing
-    std::optional<std::uint64_t> tokenizer = std::nullopt;  ///< fingerprint, where it is known already
+    std::uint64_t step = 0;            ///< of its newest checkpoint
+    std::vector<std::string> changes;  ///< of its inputs since it was made, a line each
 };
 
 /// Of each stage, in order: what its run folder holds against what the file asks for. A stage whose parent is still to
-/// be trained has other inputs than any run that is there. Throws UsageError if an input cannot be read, shards are of
-/// another tokenizer than the model, or a run has checkpoints of which none can be used. Collective.
+/// be trained has other inputs than any run that is there. Throws UsageError where the stage itself would refuse its
+/// inputs, and if a run has checkpoints of which none can be used. Collective over one rank.
 std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, const Communicator& world);
 
 /// Jobs of a chain that was submitted: FOLDER/chain.json.

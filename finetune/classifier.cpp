@@ -2,13 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "checkpoints/run_folder.hpp"
-#include "data/tokenizer.hpp"
-#include "finetune/classifier_task.hpp"
+#include "finetune/classifier_spec.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/inference.hpp"
-#include "pretrain/lineage.hpp"
-#include "pretrain/profile.hpp"
+#include "pretrain/gather.hpp"
 #include "pretrain/resuming.hpp"
 
 namespace ulmpi {
@@ -65,22 +61,6 @@ void ClassifierStageOptions::take_defaults_of_scratch(OptionTable& table) {
     table.set_default("lr", 1e-3);
 }
 
-namespace {
-
-LabelledSet load(const std::string& path, const Tokenizer& tokenizer, std::size_t max_length,
-                 const std::vector<std::string>& classes) {
-    return load_labelled_set(path, tokenizer, {.max_length = max_length, .classes = classes});
-}
-
-nlohmann::json head_json(const ClassifierConfig& head, const std::vector<std::string>& classes,
-                         std::size_t max_length) {
-    return {{"classes", classes},           {"hidden", head.hidden},     {"pooling", to_string(head.pooling)},
-            {"norm", to_string(head.norm)}, {"dropout1", head.dropout1}, {"dropout2", head.dropout2},
-            {"max_length", max_length}};
-}
-
-}  // namespace
-
 StoredClassifier classifier_from(const StoredModel& stored) {
     try {
         const nlohmann::json& j = stored.info.metadata.at("classifier");
@@ -100,109 +80,48 @@ StoredClassifier classifier_from(const StoredModel& stored) {
     }
 }
 
+namespace {
+
+void say_what_is_cut(const ClassifierSpec& spec, const Facts& facts) {
+    for (const auto& [name, path] : {std::pair{"train", spec.train}, {"valid", spec.valid}, {"test", spec.test}})
+        if (const auto set = facts.sets.find(name); set != facts.sets.end() && set->second.cut > 0)
+            fmt::print(stderr, "note: {} texts of {} are longer than {} tokens and are cut\n", set->second.cut, path,
+                       spec.max_length);
+}
+
+}  // namespace
+
 int train_classifier(std::span<const std::string> arguments, const Communicator& world) {
-    ClassifierStageOptions o;
-    OptionTable table("finetune classifier",
-                      "Stage 3: trains a classifier of texts on top of a language model (ULMFiT: concat pooling, "
-                      "slanted triangular and "
-                      "discriminative rates, gradual unfreezing), or from scratch.");
-    o.declare(table);
+    ClassifierRequest asked;
     const StopSignals signals;
-    if (!together(world, [&] { return table.parse(arguments); })) return 0;
+    if (!together(world, [&] { return asked.table.parse(arguments); })) return 0;
+    return train_classifier(asked, signals, world);
+}
 
-    std::optional<FolderLock> lock = lock_run(o.run, world);
-    std::optional<StoredModel> source = model_to_resume(o.run, world);
-    const bool resumed = source.has_value();
-    if (resumed) {
-        together(world, [&] {
-            take_stored_options(table, source->info.metadata, "finetune classifier", world.size());
-            take_shape(table, source->config, source->path.string());
-        });
-    } else if (!o.init_from.empty()) {
-        source.emplace(open_model(o.init_from, world));
-        together(world, [&] {
-            check_usage(source->kind == "language-model",
-                        fmt::format("--init-from {} holds no language model", o.init_from));
-            check_usage(o.tokenizer.empty(), "--init-from brings its own tokenizer: leave --tokenizer out");
-            take_shape(table, source->config, source->path.string());
-        });
-    } else {
-        together(world, [&] {
-            check_usage(!o.tokenizer.empty(), "give --init-from RUN, or --tokenizer FILE to train from scratch");
-            ClassifierStageOptions::take_defaults_of_scratch(table);
-        });
-    }
-    const Tokenizer tokenizer =
-        source ? source->tokenizer : together(world, [&] { return Tokenizer::load(o.tokenizer); });
-    ModelConfig config = together(world, [&] { return source ? source->config : o.shape.resolved(); });
-    if (source) {
-        apply_dropouts(table, o.shape, config);
-    } else {
-        config.vocabulary = tokenizer.vocabulary_size();
-        config.end_of_text = tokenizer.end_of_text();
-    }
-    const std::size_t max_length = o.max_length == 0 ? config.context : o.max_length;
-    const LabelledSet train = together(world, [&] {
-        check_model(config);
-        check_usage(
-            max_length <= config.context,
-            fmt::format("--max-length {} is more than the model's context of {} tokens", max_length, config.context));
-        check_run_options(o.run);
-        if (world.rank() == 0) check_profile(o.run.profile);
-        LabelledSet set = load(o.train, tokenizer, max_length, {});
-        check_usage(set.classes.size() >= 2,
-                    fmt::format("{} has one class alone; a classifier needs two or more", o.train));
-        return set;
+int train_classifier(const ClassifierRequest& asked, const StopSignals& signals, const Communicator& world) {
+    agree_on(world, "options", asked.table.ini());
+    ClassifierSets sets;  // rank 0 reads and encodes them
+    Gathered gathered = gather(asked.options, world,
+                               [&](Gathered& so_far) { sets = read_inputs(asked, so_far.facts, so_far.tokenizer); });
+    const ClassifierSpec spec = together(world, [&] {
+        const ClassifierSpec resolved = resolve(asked, gathered.facts);
+        check_precision(resolved.layout.precision);
+        return resolved;
     });
-    std::optional<LabelledSet> valid, test;
-    together(world, [&] {
-        if (!o.valid.empty()) valid.emplace(load(o.valid, tokenizer, max_length, train.classes));
-        if (!o.test.empty()) test.emplace(load(o.test, tokenizer, max_length, train.classes));
-    });
-    if (world.rank() == 0)
-        for (const auto& [path, cut] :
-             {std::pair{o.train, train.cut}, {o.valid, valid ? valid->cut : 0}, {o.test, test ? test->cut : 0}})
-            if (cut > 0)
-                fmt::print(stderr, "note: {} texts of {} are longer than {} tokens and are cut\n", cut, path,
-                           max_length);
-
-    o.head.classes = train.classes.size();
-    o.head.pooling = pooling_from(o.pooling);
-    o.head.norm = head_norm_from(o.head_norm);
-    const Layout layout = layout_from(o.layout, world);
-    together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
-    const std::size_t replica_rows =
-        even_slice(o.training.global_batch, static_cast<std::size_t>(layout.extents.data), 0).size();
-    const std::size_t micro_batch = std::min(o.layout.micro_batch, replica_rows);
-    const PassPlan plan{micro_batch, max_length, static_cast<int>((replica_rows + micro_batch - 1) / micro_batch)};
-    agree_on(world, "options", table.ini());
-    RankModel model(world, layout, config, o.head, plan, o.training.optimizer_config(), save_mode_from(o.run.save_mode));
-    Progress progress;
-    model.store.initialize(o.training.seed);
-    if (resumed)
-        progress = resume_from(*source, model);
-    else if (source)
-        load_checkpoint(source->path, model.store, {}, model.topology,
-                        {.moments = false,
-                         .may_be_new = [](const std::string& name) { return name.starts_with("classifier."); },
-                         .verified = true});
-
-    o.classifier.micro_batch = micro_batch;
-    o.classifier.padding = tokenizer.end_of_text();
-    if (o.class_weights == "balanced") o.classifier.class_weights = balanced_class_weights(train);
-    ClassifierTask task(model, train, valid ? &*valid : nullptr, test ? &*test : nullptr, o.training, o.classifier);
-    const RunDescription description{
-        "classifier",
-        {{"kind", "classifier"},
-         {"command", "finetune classifier"},
-         {"lineage", run_lineage("finetune classifier", table.json(), source ? &*source : nullptr, resumed, world)},
-         {"model", to_json(config)},
-         {"classifier", head_json(o.head, train.classes, max_length)},
-         {"options", table.json()},
-         {"tokenizer_fingerprint", tokenizer.fingerprint()}},
-        tokenizer.to_json(),
-        table.ini()};
-    const int status = run_training(model, task, o.training, o.run, description, progress, signals, lock);
+    if (world.rank() == 0) say_what_is_cut(spec, gathered.facts);
+    broadcast(sets, spec, world);
+    say_how_threads_fit(gathered.cores, spec.layout.threads, world);
+    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.optimizer_config(),
+                    save_mode_from(spec.run.save_mode));
+    const Progress progress = start_from(spec, model);
+    ClassifierOptions how = spec.classifier;
+    if (spec.balanced) how.class_weights = balanced_class_weights(sets.train);
+    ClassifierTask task(model, sets.train, sets.valid ? &*sets.valid : nullptr, sets.test ? &*sets.test : nullptr,
+                        spec.training, how);
+    const RunDescription description{"classifier", metadata_of(spec),
+                                     gathered.tokenizer ? gathered.tokenizer->to_json() : "", spec.ini};
+    const int status =
+        run_training(model, task, spec.training, spec.run, description, progress, signals, gathered.lock);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());
     return status;
 }

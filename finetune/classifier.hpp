@@ -12,25 +12,19 @@
 namespace ulmpi {
 
 /// What `ulmpi finetune classifier` can be told. In the constructor: the defaults.
-struct ClassifierStageOptions {
+struct ClassifierStageOptions : StageOptions {
     ClassifierStageOptions();
     void declare(OptionTable& table);
     /// After parse, without --init-from: the defaults of honest training from scratch, in which nothing is frozen, all
     /// groups learn alike, at a rate of its own.
     static void take_defaults_of_scratch(OptionTable& table);
 
-    std::string init_from, tokenizer, train, valid, test, pooling = "concat", class_weights = "none",
-                                                          head_norm = "layernorm";
+    std::string tokenizer, train, valid, test;
+    std::string pooling = "concat", class_weights = "none", head_norm = "layernorm";
     std::size_t max_length = 0;
     ClassifierConfig head;
     ClassifierOptions classifier;
-    ShapeOptions shape;
-    TrainingOptions training;
-    LayoutOptions layout;
-    RunOptions run;
 };
-
-int train_classifier(std::span<const std::string> arguments, const Communicator& world);
 
 struct StoredClassifier {
     ClassifierConfig head;
@@ -39,5 +33,11 @@ struct StoredClassifier {
 };
 /// UsageError if the checkpoint holds no classifier.
 StoredClassifier classifier_from(const StoredModel& stored);
+
+struct ClassifierRequest;
+/// `ulmpi finetune classifier …`. Returns the exit status.
+int train_classifier(std::span<const std::string> arguments, const Communicator& world);
+/// The same of what was asked for already.
+int train_classifier(const ClassifierRequest& asked, const StopSignals& signals, const Communicator& world);
 
 }  // namespace ulmpi

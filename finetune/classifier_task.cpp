@@ -77,7 +77,7 @@ ClassifierTask::ClassifierTask(RankModel& model, const LabelledSet& train, const
       training_(training),
       options_(options),
       lengths_(train.lengths()),
-      steps_per_epoch_((train.size() + training.global_batch - 1) / training.global_batch),
+      steps_per_epoch_(steps_of_epoch(train.size(), training.global_batch)),
       phases_(unfreezing_phases(options.epochs, static_cast<int>(model.stage.config().layers) + 1,
                                 options.gradual_unfreezing)) {}
 

@@ -22,6 +22,11 @@ std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& 
 /// Factors on the loss: n / (classes * n_c), so that each class weighs alike; a class that does not occur gets 0.
 std::vector<float> balanced_class_weights(const LabelledSet& set);
 
+/// Updates of a pass over so many records.
+constexpr std::uint64_t steps_of_epoch(std::uint64_t records, std::uint64_t global_batch) {
+    return (records + global_batch - 1) / global_batch;
+}
+
 struct ClassifierOptions {
     bool gradual_unfreezing = true;
     double discriminative_factor = 2.6;

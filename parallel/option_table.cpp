@@ -128,6 +128,16 @@ void OptionTable::set_default(const std::string& name, const nlohmann::json& val
     assign(option.name, {words, Origin::checkpoint, "stored in the checkpoint"});
 }
 
+void OptionTable::take(const OptionTable& other) {
+    for (Option& option : options_) {
+        const Option& taken = other.find(option.name);
+        const std::vector<std::string> words = taken.write();
+        if (!words.empty() || option.several) option.read(words);
+        option.origin = taken.origin;
+        option.place = taken.place;
+    }
+}
+
 std::string OptionTable::ini_head(const std::string& what) const {
     std::string section = command_;
     std::replace(section.begin(), section.end(), ' ', '.');

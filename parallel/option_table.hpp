@@ -74,6 +74,8 @@ public:
     /// After parse: a value from a checkpoint's stored configuration (as json() wrote it), used where nothing was
     /// given.
     void set_default(const std::string& name, const nlohmann::json& value);
+    /// All that another table of the same command holds: values, and where each came from.
+    void take(const OptionTable& other);
 
     /// Throws UsageError "--name (where it stood): `problem`", for checks that concern several options or the outside.
     [[noreturn]] void refuse(const std::string& name, const std::string& problem) const;

@@ -143,7 +143,6 @@ int bench_gemm_command(std::span<const std::string> arguments, const Communicato
     table.add("seconds", seconds, "how long to measure", "s");
     table.range("seconds", 0.1, 600);
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
-    say_if_products_are_slow(world);
     threads = threads_per_rank(threads, world);
     double peak = measure_gemm_peak(threads, seconds);
     world.all_reduce_sum(std::span<double>(&peak, 1));

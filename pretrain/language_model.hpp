@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "data/token_dataset.hpp"
+#include "pretrain/language_model_spec.hpp"
 #include "pretrain/lm_batches.hpp"
 #include "pretrain/trainer.hpp"
 
@@ -36,7 +37,7 @@ class LanguageModelTask : public TrainingTask {
 public:
     /// The data sets must outlive this; `valid` may be null.
     LanguageModelTask(RankModel& model, const TokenDataset& train, const TokenDataset* valid,
-                      const TrainingOptions& training, std::size_t micro_batch, double discriminative_factor);
+                      const LanguageModelSpec& spec);
     std::uint64_t steps() const override { return rate_.steps; }
     StepPlan plan(std::uint64_t step) const override;
     double flops(std::uint64_t tokens) const override { return flops_per_token_ * static_cast<double>(tokens); }
@@ -52,27 +53,10 @@ private:
     RateConfig rate_;
 };
 
-/// `ulmpi pretrain …` and `ulmpi finetune lm …`, which differ in where the model comes from and in the defaults.
-struct LanguageModelStage {
-    std::string command;
-    bool continues;  ///< from --init-from
-};
-inline LanguageModelStage pretraining() { return {"pretrain", false}; }
-inline LanguageModelStage domain_training() { return {"finetune lm", true}; }
-
-/// What they can be told. In the constructor: the defaults.
-struct LanguageModelOptions {
-    explicit LanguageModelOptions(const LanguageModelStage& stage);
-    void declare(OptionTable& table, const LanguageModelStage& stage);
-
-    std::string data, valid, init_from;
-    double factor = 1;
-    ShapeOptions shape;
-    TrainingOptions training;
-    LayoutOptions layout;
-    RunOptions run;
-};
+/// `ulmpi pretrain …` and `ulmpi finetune lm …`. Returns the exit status.
 int train_language_model(const LanguageModelStage& stage, std::span<const std::string> arguments,
                          const Communicator& world);
+/// The same of what was asked for already.
+int train_language_model(const LanguageModelRequest& asked, const StopSignals& signals, const Communicator& world);
 
 }  // namespace ulmpi

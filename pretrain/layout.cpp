@@ -37,25 +37,25 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.choices("precision", {"fp32", "bf16"});
 }
 
+Layout resolve_layout(const LayoutOptions& o, int ranks, int threads) {
+    return {extents_for(ranks, o.pipeline_parallel, o.tensor_parallel), pipeline_schedule_from(o.schedule),
+            o.threads > 0 ? o.threads : threads, o.precision == "bf16" ? Precision::bf16 : Precision::fp32};
+}
+
 Layout layout_from(const LayoutOptions& o, const Communicator& world) {
-    const Precision precision = o.precision == "bf16" ? Precision::bf16 : Precision::fp32;
-    const Extents extents = together(world, [&] {
-        check_precision(precision);
-        return extents_for(world.size(), o.pipeline_parallel, o.tensor_parallel);
+    Layout layout = together(world, [&] {
+        const Layout fitting = resolve_layout(o, world.size(), 1);
+        check_precision(fitting.precision);
+        return fitting;
     });
-    say_if_products_are_slow(world);
-    return {extents, pipeline_schedule_from(o.schedule), threads_per_rank(o.threads, world), precision};
+    layout.threads = threads_per_rank(o.threads, world);
+    return layout;
 }
 
 std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int threads) {
     constexpr std::size_t tokens_of_a_thread = 512;
     const std::size_t each = std::max<std::size_t>(1, tokens_of_a_thread / length);
     return std::min(asked, each * static_cast<std::size_t>(threads));
-}
-
-void say_if_products_are_slow(const Communicator& world) {
-    if (world.rank() != 0) return;
-    if (const std::string note = slow_blas_note(); !note.empty()) fmt::print(stderr, "note: {}\n", note);
 }
 
 // --cpus-per-task of the job that this is; 0: none.
@@ -65,10 +65,9 @@ static std::int32_t slurm_cpus_per_task() {
     return text != nullptr && read_value(text, cpus).empty() ? std::max(cpus, 0) : 0;
 }
 
-int threads_per_rank(int asked, const Communicator& world) {
+Cores find_cores(const Communicator& world) {
     cpu_set_t mask;
     check(sched_getaffinity(0, sizeof mask, &mask) == 0, "the cores of this rank cannot be told (sched_getaffinity)");
-    const int usable = CPU_COUNT(&mask);
     // Of each core of the node, how many of its ranks may use it.
     const Communicator node = world.split_by_node();
     std::vector<std::int32_t> users(CPU_SETSIZE, 0);
@@ -80,29 +79,41 @@ int threads_per_rank(int asked, const Communicator& world) {
     // A Slurm job may see more cores than are its own.
     const std::int32_t of_task = broadcast_value(slurm_cpus_per_task(), world, 0);
     if (of_task > 0) share = std::min(share, static_cast<double>(of_task));
-    const int threads = asked > 0 ? asked : std::max(1, static_cast<int>(share + 1e-9));
+    std::int32_t threads = std::max(1, static_cast<int>(share + 1e-9));
+    world.all_reduce_min(std::span<std::int32_t>(&threads, 1));
+    const auto of_node = std::count_if(users.begin(), users.end(), [](std::int32_t n) { return n > 0; });
+    return {threads, CPU_COUNT(&mask), static_cast<int>(of_node), of_task > 0};
+}
 
+void say_how_threads_fit(const Cores& cores, int threads, const Communicator& world) {
+    const Communicator node = world.split_by_node();
     std::int32_t threads_of_node = threads;
     node.all_reduce_sum(std::span<std::int32_t>(&threads_of_node, 1));
-    const auto cores = std::count_if(users.begin(), users.end(), [](std::int32_t n) { return n > 0; });
-    std::array<int, 2> crowded{threads > usable ? 1 : 0, threads_of_node > cores ? 1 : 0};  // any rank, any node
+    std::array<int, 2> crowded{threads > cores.here ? 1 : 0, threads_of_node > cores.of_node ? 1 : 0};  // anywhere
     world.all_reduce_max(std::span<int>(crowded));
-    if (world.rank() != 0) return threads;
+    if (world.rank() != 0) return;
+    if (const std::string note = slow_blas_note(); !note.empty()) fmt::print(stderr, "note: {}\n", note);
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     if (crowded[0])
         fmt::print(stderr,
                    "note: {} threads share the {} core(s) that rank 0 is bound to; mpirun --bind-to none (or --map-by "
                    "slot:PE={}) gives it more\n",
-                   threads, usable, threads);
+                   threads, cores.here, threads);
     else if (crowded[1])
         fmt::print(stderr,
                    "note: {} threads run on the {} cores of this node; fewer ranks or --threads-per-rank 1 go faster\n",
-                   threads_of_node, cores);
-    else if (asked == 0 && of_task == 0 && cores < online)
+                   threads_of_node, cores.of_node);
+    else if (threads == cores.threads && !cores.told && cores.of_node < online)
         fmt::print(stderr,
                    "note: the ranks of this node are bound to {} of its {} cores; mpirun --bind-to none lets them use "
                    "all\n",
-                   cores, online);
+                   cores.of_node, online);
+}
+
+int threads_per_rank(int asked, const Communicator& world) {
+    const Cores cores = find_cores(world);
+    const int threads = asked > 0 ? asked : cores.threads;
+    say_how_threads_fit(cores, threads, world);
     return threads;
 }
 

@@ -29,7 +29,12 @@ struct Layout {
     Precision precision = Precision::fp32;
 };
 
-/// The layout that options ask for, if it fits the ranks; UsageError alike on all where it does not. Collective.
+/// The layout that options ask for on so many ranks, with `threads` where they ask for none. Pure; UsageError where it
+/// does not fit the ranks.
+Layout resolve_layout(const LayoutOptions& options, int ranks, int threads);
+
+/// The same for the ranks and cores that are there, checked by each rank on its CPU; UsageError alike on all where it
+/// does not. Collective.
 Layout layout_from(const LayoutOptions& options, const Communicator& world);
 
 /// How many sequences of `length` tokens really go through a language model together when `asked` may: no more than
@@ -37,12 +42,21 @@ Layout layout_from(const LayoutOptions& options, const Communicator& world);
 /// activations, and the gradients of the pieces are summed either way.
 std::size_t fitted_micro_batch(std::size_t asked, std::size_t length, int threads);
 
-/// Says on standard error (rank 0) when matrix products run on slower kernels than this CPU has.
-void say_if_products_are_slow(const Communicator& world);
+/// The cores that the ranks may use.
+struct Cores {
+    int threads = 1;            ///< for a rank, where none were asked for: alike on all ranks, so as to suit each
+    int here = 1, of_node = 1;  ///< that this rank is bound to; that any rank of its node is bound to
+    bool told = false;          ///< by Slurm's --cpus-per-task
+};
+/// Each rank may use its cores, divided by the ranks that share them, and no more than a Slurm job's --cpus-per-task.
+/// The rank with the fewest decides: the others wait for it in every step. Collective.
+Cores find_cores(const Communicator& world);
 
-/// Threads of this rank: what was asked for, or the cores it may use divided by the ranks that share them, and no more
-/// than a Slurm job's --cpus-per-task. Says on
-/// standard error (rank 0) when a rank is bound to fewer cores than it was given threads, or cores stay idle.
+/// Says on standard error (rank 0) when matrix products run on slower kernels than this CPU has, a rank is bound to
+/// fewer cores than it has `threads`, or as many as the ranks may use leave cores idle. Collective.
+void say_how_threads_fit(const Cores& cores, int threads, const Communicator& world);
+
+/// Threads of every rank: what was asked for, or find_cores; says how they fit.
 /// Collective.
 int threads_per_rank(int asked, const Communicator& world);
 

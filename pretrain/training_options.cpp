@@ -220,9 +220,13 @@ void check_run_options(const RunOptions& o) {
     job_end(o.walltime, {}, [] { return std::nullopt; });
 }
 
-std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uint64_t length) {
+void check_duration(const TrainingOptions& o) {
     const int given = int(o.steps.has_value()) + int(o.tokens.has_value()) + int(o.epochs.has_value());
     check_usage(given == 1, "give the length of the run by one of --train-steps, --train-tokens, --epochs");
+}
+
+std::uint64_t steps_of(const TrainingOptions& o, std::uint64_t samples, std::uint64_t length) {
+    check_duration(o);
     const auto batch = static_cast<double>(o.global_batch);
     double steps = 0;
     if (o.steps) return *o.steps;

@@ -54,6 +54,15 @@ struct ShapeOptions {
     ModelConfig resolved() const;
 };
 
+/// What every stage can be told.
+struct StageOptions {
+    std::string init_from;  ///< run or checkpoint that gives shape, weights and tokenizer; empty: none
+    ShapeOptions shape;
+    TrainingOptions training;
+    LayoutOptions layout;
+    RunOptions run;
+};
+
 void add_duration_options(OptionTable& table, TrainingOptions& options);   ///< --train-steps, --train-tokens, --epochs
 void add_optimizer_options(OptionTable& table, TrainingOptions& options);  ///< batch, rates, AdamW, seed
 void add_run_options(OptionTable& table, RunOptions& options);
@@ -90,8 +99,11 @@ SaveMode save_mode_from(const std::string& text);
 /// UsageError naming an option whose text cannot be read.
 void check_run_options(const RunOptions& options);
 
+/// UsageError unless one of --train-steps, --train-tokens and --epochs is given.
+void check_duration(const TrainingOptions& options);
+
 /// Updates of a run over a data set of `samples` sequences of `length` tokens: of --train-steps, --train-tokens or
-/// --epochs, of which one must be given.
+/// --epochs (check_duration).
 std::uint64_t steps_of(const TrainingOptions& options, std::uint64_t samples, std::uint64_t length);
 
 }  // namespace ulmpi

@@ -26,8 +26,17 @@ protected:
     std::vector<std::string> changes(const char* name, const json& value, std::optional<std::uint64_t> parent = {}) {
         json other = options_;
         other[name] = value;
-        return lineage_changes(lineage_of("finetune classifier", options_, parent),
-                               lineage_of("finetune classifier", other, parent));
+        return lineage_changes(lineage(options_, parent), lineage(other, parent));
+    }
+    // Of a run of these options, whose inputs are the files that they name.
+    static json lineage(const json& options, std::optional<std::uint64_t> parent) {
+        RunSpec run;
+        run.command = "finetune classifier";
+        run.options = options;
+        run.parent = parent;
+        for (const char* name : {"train", "test", "tokenizer"})
+            if (options[name] != "") run.inputs[name] = file_fingerprint(options[name].get<std::string>());
+        return lineage_of(run);
     }
     TemporaryFolder folder_;
     json options_;
@@ -50,9 +59,7 @@ TEST_F(Lineage, AMicroBatchCountsWhereItsStatisticsDo) {
 TEST_F(Lineage, AParentDecidesTheShape) {
     EXPECT_EQ(changes("num-layers", 6).size(), 1u);
     EXPECT_EQ(changes("num-layers", 6, 77), std::vector<std::string>{});
-    const json one = lineage_of("finetune classifier", options_, 77),
-               two = lineage_of("finetune classifier", options_, 78),
-               none = lineage_of("finetune classifier", options_, std::nullopt);
+    const json one = lineage(options_, 77), two = lineage(options_, 78), none = lineage(options_, std::nullopt);
     EXPECT_EQ(lineage_changes(one, two),
               std::vector<std::string>{"the parent's fingerprint is 000000000000004e, was 000000000000004d"});
     EXPECT_FALSE(lineage_changes(none, one).empty());
@@ -60,17 +67,17 @@ TEST_F(Lineage, AParentDecidesTheShape) {
 }
 
 TEST_F(Lineage, DataAreKnownByContentNotByName) {
-    const json before = lineage_of("finetune classifier", options_, {});
+    const json before = lineage(options_, {});
     std::filesystem::rename(folder_ / "train.tsv", folder_ / "moved.tsv");
-    EXPECT_THROW(lineage_of("finetune classifier", options_, {}), UsageError);
+    EXPECT_THROW(lineage(options_, {}), UsageError);
     options_["train"] = (folder_ / "moved.tsv").string();
-    EXPECT_EQ(lineage_of("finetune classifier", options_, {}), before);
+    EXPECT_EQ(lineage(options_, {}), before);
     std::ofstream(folder_ / "moved.tsv") << "label\ttext\na\tonE\n";
-    EXPECT_EQ(lineage_changes(before, lineage_of("finetune classifier", options_, {})).size(), 1u);
+    EXPECT_EQ(lineage_changes(before, lineage(options_, {})).size(), 1u);
     std::ofstream(folder_ / "test.tsv") << "label\ttext\na\tone\n";
-    const json untested = lineage_of("finetune classifier", options_, {});
+    const json untested = lineage(options_, {});
     options_["test"] = (folder_ / "test.tsv").string();
-    EXPECT_EQ(lineage_changes(untested, lineage_of("finetune classifier", options_, {})).size(), 1u);
+    EXPECT_EQ(lineage_changes(untested, lineage(options_, {})).size(), 1u);
 }
 
 TEST_F(Lineage, AModelIsItsShapeItsTokenizerAndItsWeights) {

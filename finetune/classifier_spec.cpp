@@ -1,0 +1,109 @@
+#include "finetune/classifier_spec.hpp"
+
+#include <fmt/format.h>
+
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+const char* const command = "finetune classifier";
+
+std::size_t max_length_of(const ClassifierStageOptions& o, const ModelConfig& model) {
+    return o.max_length == 0 ? model.context : o.max_length;
+}
+
+}  // namespace
+
+ClassifierRequest::ClassifierRequest()
+    : table(command,
+            "Stage 3: trains a classifier of texts on top of a language model (ULMFiT: concat pooling, "
+            "slanted triangular and "
+            "discriminative rates, gradual unfreezing), or from scratch.") {
+    options.declare(table);
+}
+
+ClassifierRequest::ClassifierRequest(const ClassifierRequest& other) : ClassifierRequest() { table.take(other.table); }
+
+ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
+    ClassifierRequest settled = asked;
+    const ClassifierStageOptions& o = settled.options;
+    if (!facts.resumed) {
+        check_usage(o.init_from.empty() || o.tokenizer.empty(),
+                    "--init-from brings its own tokenizer: leave --tokenizer out");
+        check_usage(!o.init_from.empty() || !o.tokenizer.empty(),
+                    "give --init-from RUN, or --tokenizer FILE to train from scratch");
+        if (o.init_from.empty()) ClassifierStageOptions::take_defaults_of_scratch(settled.table);
+    }
+    take_source(settled.table, command, facts);
+    check_options(settled.table, o, facts);
+    if (const std::optional<ModelConfig> model = model_of(settled.table, o, facts))
+        check_usage(
+            o.max_length <= model->context,
+            fmt::format("--max-length {} is more than the model's context of {} tokens", o.max_length, model->context));
+    return settled;
+}
+
+ClassifierSets read_inputs(const ClassifierRequest& asked, Facts& facts, std::optional<Tokenizer>& tokenizer) {
+    const ClassifierRequest all = settled(asked, facts);
+    const ClassifierStageOptions& o = all.options;
+    if (!tokenizer) {
+        tokenizer = Tokenizer::load(o.tokenizer);
+        facts.tokenizer = facts_of(*tokenizer);
+    }
+    LabelledOptions how{.max_length = max_length_of(o, *model_of(all.table, o, facts))};
+    ClassifierSets sets{load_labelled_set(o.train, *tokenizer, how), std::nullopt, std::nullopt};
+    how.classes = sets.train.classes;
+    if (!o.valid.empty()) sets.valid = load_labelled_set(o.valid, *tokenizer, how);
+    if (!o.test.empty()) sets.test = load_labelled_set(o.test, *tokenizer, how);
+    facts.sets["train"] = facts_of(sets.train);
+    if (sets.valid) facts.sets["valid"] = facts_of(*sets.valid);
+    if (sets.test) facts.sets["test"] = facts_of(*sets.test);
+    for (const auto& [name, path] :
+         {std::pair{"train", o.train}, {"valid", o.valid}, {"test", o.test}, {"tokenizer", o.tokenizer}})
+        if (!path.empty()) facts.inputs[name] = file_fingerprint(path);
+    return sets;
+}
+
+ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
+    const ClassifierRequest all = settled(asked, facts);
+    const ClassifierStageOptions& o = all.options;
+    ClassifierSpec spec{resolve_run(command, all.table, o, facts), o.train, o.valid, o.test};
+    const LabelledFacts& train = facts.sets.at("train");
+    check_usage(train.classes.size() >= 2,
+                fmt::format("{} has one class alone; a classifier needs two or more", o.train));
+    spec.classes = train.classes;
+    spec.head = o.head;
+    spec.head->classes = train.classes.size();
+    spec.head->pooling = pooling_from(o.pooling);
+    spec.head->norm = head_norm_from(o.head_norm);
+    spec.max_length = max_length_of(o, spec.model);
+    spec.steps =
+        steps_of_epoch(train.records, o.training.global_batch) * static_cast<std::uint64_t>(o.classifier.epochs);
+    spec.pass = pass_plan(o.training.global_batch, spec.layout.extents.data, o.layout.micro_batch, spec.max_length);
+    spec.classifier = o.classifier;
+    spec.classifier.micro_batch = spec.pass.sequences;
+    spec.classifier.padding = spec.tokenizer.end_of_text;
+    spec.balanced = o.class_weights == "balanced";
+    return spec;
+}
+
+nlohmann::json metadata_of(const ClassifierSpec& spec) {
+    nlohmann::json metadata = metadata_of(spec, "classifier");
+    metadata["classifier"] = {{"classes", spec.classes},
+                              {"hidden", spec.head->hidden},
+                              {"pooling", to_string(spec.head->pooling)},
+                              {"norm", to_string(spec.head->norm)},
+                              {"dropout1", spec.head->dropout1},
+                              {"dropout2", spec.head->dropout2},
+                              {"max_length", spec.max_length}};
+    return metadata;
+}
+
+void broadcast(ClassifierSets& sets, const ClassifierSpec& spec, const Communicator& ranks) {
+    broadcast(sets.train, ranks);
+    if (!spec.valid.empty()) broadcast(ranks.rank() == 0 ? *sets.valid : sets.valid.emplace(), ranks);
+    if (!spec.test.empty()) broadcast(ranks.rank() == 0 ? *sets.test : sets.test.emplace(), ranks);
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,102 @@
+#include "pretrain/language_model_spec.hpp"
+
+#include <fmt/format.h>
+
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+
+LanguageModelOptions::LanguageModelOptions(const LanguageModelStage& stage) {
+    if (!stage.continues) return;
+    training.lr_schedule = "stlr";
+    factor = 1.3;
+}
+
+void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage& stage) {
+    if (stage.continues)
+        table.example("--init-from runs/wiki --data shards/domain --epochs 3 --run runs/domain");
+    else
+        table.example("--data shards/wiki --train-tokens 100000000 --lr 1e-3 --run runs/wiki");
+    table.group("Data");
+    table.add("data", data, "shards to train on (made by ulmpi data shards)", "DIR");
+    table.required("data");
+    table.add("valid", valid, "shards to evaluate on", "DIR");
+    if (stage.continues) {
+        table.add("init-from", init_from, "run or checkpoint that gives shape, weights and tokenizer", "RUN");
+        table.required("init-from");
+        table.add("discriminative-factor", factor, "each block learns this many times slower than the one above it");
+        table.range("discriminative-factor", 0.01, 1000);
+        table.group("Model (its shape comes from --init-from)");
+        add_dropout_options(table, shape);
+    } else {
+        add_shape_options(table, shape);
+    }
+    add_duration_options(table, training);
+    add_optimizer_options(table, training);
+    add_layout_options(table, layout);
+    add_run_options(table, run);
+}
+
+LanguageModelRequest::LanguageModelRequest(const LanguageModelStage& which)
+    : stage(which),
+      options(which),
+      table(which.command, which.continues
+                               ? "Stage 2: continues a language model on the text of a domain, with slanted "
+                                 "triangular and discriminative rates."
+                               : "Stage 1: trains a language model on shards of tokens.") {
+    options.declare(table, stage);
+}
+
+LanguageModelRequest::LanguageModelRequest(const LanguageModelRequest& other) : LanguageModelRequest(other.stage) {
+    table.take(other.table);
+}
+
+LanguageModelRequest settled(const LanguageModelRequest& asked, const Facts& facts) {
+    LanguageModelRequest settled = asked;
+    take_source(settled.table, asked.stage.command, facts);
+    check_duration(settled.options.training);
+    check_options(settled.table, settled.options, facts);
+    return settled;
+}
+
+void read_inputs(const LanguageModelRequest& asked, Facts& facts) {
+    const LanguageModelRequest all = settled(asked, facts);
+    for (const auto& [name, path] : {std::pair{"data", all.options.data}, {"valid", all.options.valid}}) {
+        if (path.empty()) continue;
+        const TokenDataset dataset(path, SealCheck::length);
+        facts.shards[name] = facts_of(dataset);
+        facts.inputs[name] = shards_fingerprint(dataset);
+    }
+    if (!facts.tokenizer) facts.tokenizer = facts.shards.at("data").tokenizer;
+}
+
+LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts) {
+    const LanguageModelRequest all = settled(asked, facts);
+    const LanguageModelOptions& o = all.options;
+    LanguageModelSpec spec{resolve_run(asked.stage.command, all.table, o, facts), o.data, o.valid,
+                           facts.shards.at("data"), o.factor};
+    for (const auto& [name, shards] : facts.shards)
+        check_usage(shards.tokenizer.fingerprint == spec.tokenizer.fingerprint,
+                    fmt::format("{} was made with another tokenizer than {}: make its shards again with the same "
+                                "tokenizer.json",
+                                name == "data" ? o.data : o.valid,
+                                facts.source ? "the model of " + facts.source->path : o.data));
+    const std::size_t length = spec.model.context;
+    spec.steps = steps_of(o.training, windows_of(spec.shards.tokens, length, spec.shards.first_file), length);
+    const int replicas = spec.layout.extents.data;
+    check_usage(o.training.global_batch >= static_cast<std::size_t>(replicas),
+                fmt::format("--global-batch-size {} leaves some of the {} data-parallel replicas without a sequence",
+                            o.training.global_batch, replicas));
+    spec.pass = pass_plan(o.training.global_batch, replicas,
+                          fitted_micro_batch(o.layout.micro_batch, length, spec.layout.threads), length);
+    return spec;
+}
+
+nlohmann::json metadata_of(const LanguageModelSpec& spec) {
+    nlohmann::json metadata = metadata_of(spec, "language-model");
+    metadata["data"] = {
+        {"path", spec.data}, {"tokens", spec.shards.tokens}, {"fingerprint", spec.shards.tokenizer.fingerprint}};
+    return metadata;
+}
+
+}  // namespace ulmpi

@@ -105,8 +105,9 @@ TEST(MuonTest, UpdatesAsPublished) {
         Rows w(10, std::vector<double>(8)), m(10, std::vector<double>(8, 0));
         for (std::size_t i = 0; i < 80; ++i) w[i / 8][i % 8] = static_cast<double>(store.value_of(p)[i]);
         for (std::size_t step = 0; step < 4; ++step) {
-            for (std::size_t i = 0; i < store.gradients().size(); ++i)
-                store.gradients()[i] = plain.gradients()[i] = static_cast<Real>(entry(i, step));
+            for (const Parameter& each : store.parameters())
+                for (std::size_t i = each.offset; i < each.offset + each.size(); ++i)
+                    store.gradients()[i] = plain.gradients()[i] = static_cast<Real>(entry(i, step));
             for (std::size_t part = 0; part < 2; ++part) {
                 Rows u(5, std::vector<double>(8));
                 for (std::size_t i = 0; i < 5; ++i)

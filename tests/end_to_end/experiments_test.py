@@ -365,6 +365,16 @@ class Report(unittest.TestCase):
         self.assertIn("the test set was read 2 times for this cell", said)
 
 
+    def test_language_models(self):
+        records = [{"model": model, "text": text, "bits_per_byte": bits, "word_perplexity": 100 * bits, "parameters": 3344064,
+                    "training_seconds": seconds} for model, seconds in (("english", 0), ("alone", 70))
+                   for text, bits in (("held out", 1.5), ("WikiText-2", 1.25))]
+        said = report.markdown(records[:3] + [records[0] | {"bits_per_byte": 1.2504}], {})
+        self.assertIn("| model | held out | WikiText-2 | parameters | seconds of training |", said)
+        self.assertIn("| english | 1.250 (150) | 1.250 (125) | 3,344,064 |  |", said)
+        self.assertIn("| alone | 1.500 (150) |  | 3,344,064 | 70 |", said)
+
+
 class Overlaps(unittest.TestCase):
     def test_runs_of_fifty(self):
         draw = random.Random(6)

@@ -141,6 +141,7 @@ def portable(command: str, names: dict[str, str]) -> str:
 class Method:
     """What is compared: trains on labelled rows, says labels."""
     deterministic = False  # whether all seeds say the same where nothing is drawn
+    most_folds = 5  # of those that there are: on so many its candidates are tried
 
     def definition(self) -> dict[str, Any]:
         """What its figures depend on beside the rows: options, candidates, the model that it starts from."""

@@ -35,13 +35,14 @@ class Recipe:
     start: str  # "domain": the model after stage 2; "general": the one before it; "nothing": its shape alone
     options: list[str]
     candidates: list[list[str]]  # further options, among which validation chooses
+    folds: int = 5  # on so many of the folds
 
 
 RECIPES = {
     "three-stages": Recipe("domain", TRANSFER, [[]]),
     "without-stage-2": Recipe("general", TRANSFER, [[]]),
     "last-layer": Recipe("domain", LAST_LAYER, [[]]),
-    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES),
+    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES, folds=2),
 }
 
 SHAPE = {"layers": "num-layers", "hidden": "hidden-size", "heads": "num-attention-heads", "ffn": "ffn-hidden-size",
@@ -148,6 +149,10 @@ class Ours(Method):
     program: Program
     domain: Domain
     recipe: Recipe
+
+    @property
+    def most_folds(self) -> int:
+        return self.recipe.folds
 
     def definition(self) -> dict[str, Any]:
         return {"recipe": asdict(self.recipe), "classifier": CLASSIFIER, "epochs": EPOCHS,

@@ -96,7 +96,7 @@ class Worker:
         rows, started = self.task.rows(cell), time.time()
         candidates = method.candidates(len(rows))
         wrong: list[list[bool]] = [[] for _ in candidates]
-        pairs = folds(rows) if len(candidates) > 1 else []
+        pairs = folds(rows)[:method.most_folds] if len(candidates) > 1 else []
         for fold, (train, valid) in enumerate(pairs):
             for place, options in enumerate(candidates):
                 bench = self.empty_bench(cell, f"fold-{fold}-candidate-{place}")

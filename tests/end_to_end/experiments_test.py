@@ -223,6 +223,12 @@ class Cells(ToySet):
         with self.assertRaises(FileNotFoundError):
             self.worker().report(self.cell(), method, shared=cells.Shared())
 
+    def test_a_costly_method_is_tried_on_fewer_folds(self):
+        method = Shout()
+        method.most_folds = 2
+        self.assertEqual(self.worker().tune(self.cell(), method)["validated"], 8)
+        self.assertEqual(method.trained, [(marks, 16, 4) for _ in range(2) for marks in (1, 2, 3)])
+
     def test_what_was_interrupted_starts_again_and_what_is_finished_does_not(self):
         whole = [self.worker().report(self.cell(seed), Shout(), shared=cells.Shared()) for seed in range(3)]
         shutil.rmtree(self.work)

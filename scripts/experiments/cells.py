@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -38,8 +39,12 @@ class Cell:
 
 def fingerprint(cell: Cell, definition: dict[str, Any]) -> str:
     """Of everything that a figure is meant to depend on: a finished cell counts as long as this is the same."""
-    text = json.dumps([asdict(cell), definition], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return mark([asdict(cell), definition])
+
+
+def mark(value: Any) -> str:
+    """Of anything that JSON can say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def pack(wrong: list[bool]) -> str:
@@ -114,6 +119,10 @@ class Bench:
         self.seconds.append(round(time.time() - started, 1))
         return output.decode()
 
+    def result(self, command: list[Any]) -> dict[str, Any]:
+        """The line of JSON that a command ends in."""
+        return json.loads(self.run(command).splitlines()[-1])
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -122,9 +131,17 @@ class Shared:
     commands: list[str] = field(default_factory=list)
 
 
+def portable(command: str, names: dict[str, str]) -> str:
+    """Paths of this machine by the names that are given for them."""
+    for path, name in names.items():
+        command = re.sub(rf"(?<!\S){re.escape(path)}(?=[/\s]|$)", lambda _: name, command)
+    return command
+
+
 class Method:
     """What is compared: trains on labelled rows, says labels."""
     deterministic = False  # whether all seeds say the same where nothing is drawn
+    most_folds = 5  # of those that there are: on so many its candidates are tried
 
     def definition(self) -> dict[str, Any]:
         """What its figures depend on beside the rows: options, candidates, the model that it starts from."""

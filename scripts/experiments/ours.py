@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import Bench, Method, Options, Records, Shared, clean_environment
+from cells import Bench, Method, Options, Records, Shared, clean_environment, mark
 from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
 
 # --- what each method runs: options of the program, to be changed here -------------------------------------------------
@@ -35,13 +35,14 @@ class Recipe:
     start: str  # "domain": the model after stage 2; "general": the one before it; "nothing": its shape alone
     options: list[str]
     candidates: list[list[str]]  # further options, among which validation chooses
+    folds: int = 5  # on so many of the folds
 
 
 RECIPES = {
     "three-stages": Recipe("domain", TRANSFER, [[]]),
     "without-stage-2": Recipe("general", TRANSFER, [[]]),
     "last-layer": Recipe("domain", LAST_LAYER, [[]]),
-    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES),
+    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES, folds=2),
 }
 
 SHAPE = {"layers": "num-layers", "hidden": "hidden-size", "heads": "num-attention-heads", "ffn": "ffn-hidden-size",
@@ -77,6 +78,10 @@ class Program:
         """Of the weights that a run starts from."""
         return sha256(Path(self.shown["path"]))
 
+    def shape(self) -> list[str]:
+        """The options of a model of the same shape."""
+        return [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(self.shown["model"][key]))]
+
     def tokenizer(self) -> Path:
         """A file with the tokenizer that the checkpoint holds."""
         import h5py
@@ -110,8 +115,8 @@ class Domain:
     @cached_property
     def folder(self) -> Path:
         """By a mark of all that the model depends on."""
-        text = json.dumps([self.program.model_identity, self.options(), self.texts_mark])
-        return self.program.work / "domain" / f"{self.task}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        made_from = mark([self.program.model_identity, self.options(), self.texts_mark])
+        return self.program.work / "domain" / f"{self.task}-{made_from}"
 
     def run(self) -> Path:
         return self.folder / "run"
@@ -145,6 +150,10 @@ class Ours(Method):
     domain: Domain
     recipe: Recipe
 
+    @property
+    def most_folds(self) -> int:
+        return self.recipe.folds
+
     def definition(self) -> dict[str, Any]:
         return {"recipe": asdict(self.recipe), "classifier": CLASSIFIER, "epochs": EPOCHS,
                 "model": self.program.model_identity,
@@ -162,9 +171,7 @@ class Ours(Method):
             return ["--init-from", str(self.domain.run())]
         if self.recipe.start == "general":
             return ["--init-from", self.program.model]
-        shape = self.program.shown["model"]
-        given = [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(shape[key]))]
-        return ["--tokenizer", str(self.program.tokenizer()), *given]
+        return ["--tokenizer", str(self.program.tokenizer()), *self.program.shape()]
 
     def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
         rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))

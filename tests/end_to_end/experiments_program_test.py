@@ -29,7 +29,8 @@ class Experiments(Workshop):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ok(f"pretrain --data shards {SHAPE} --train-steps 60 --global-batch-size 16 --lr 1e-2 --warmup-steps 10 --run one")
+        cls.ok(f"pretrain --data shards {SHAPE} --train-steps 60 --global-batch-size 16 --lr 1e-2 --warmup-steps 10 "
+               "--threads-per-rank 1 --run one", timeout=300)
         os.makedirs("data/trec6")
         for name, rows, seed in (("train", 90, 2), ("test", 60, 3)):
             write_labelled(f"{name}.tsv", rows, seed)

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include <algorithm>
 #include <random>
 
 #include "data/bpe_trainer.hpp"

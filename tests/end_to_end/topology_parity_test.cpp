@@ -220,18 +220,19 @@ TEST(TopologyParityTest, Classifier) {
     }
 }
 
-// Up to 9 chunks: documents of one, of as many as a micro-batch takes, and of more, which GPipe plays in rounds.
+// Up to 9 chunks: documents of one, of as many as a micro-batch takes, and of more, which GPipe plays in rounds. In
+// float two tokens of many may be level for a maximum, and rounding chooses which of them gets the gradient.
 TEST(TopologyParityTest, DocumentsLongerThanTheContext) {
     for (int first : {0, 3, 5}) {
         Task task = four_layers();
         task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+        task.head->pooling = in_double ? Pooling::concat : Pooling::mean;
         task.lengths = {5, 40, 16, 80, 12, 17, 33, 24};
         task.micro_batch = 3;
         task.first_trained_group = first;
-        task.steps = 6;
+        task.steps = 4;
         std::vector<Layout> layouts = all_layouts(4, 4);
-        layouts.push_back({1, 1});
-        layouts.back().threads = 2;
+        if (Communicator::world().size() < 4) layouts.push_back({.threads = 2});
         expect_the_same(fmt::format("long documents, frozen below {}", first).c_str(), task, layouts);
     }
 }

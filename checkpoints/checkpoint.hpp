@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/hdf5_file.hpp"
+#include "data/vocabulary_map.hpp"
 #include "model/parameters.hpp"
 #include "parallel/topology.hpp"
 
@@ -38,6 +39,9 @@ struct LoadPolicy {
     /// that the model lacks are left aside; without it, file and model must hold the same names.
     std::function<bool(const std::string&)> may_be_new = nullptr;
     bool verified = false;  ///< the caller has had the file verified already
+    /// The file has another vocabulary: in its tables of tokens (token_embedding, output.weight) row t of the model is
+    /// the mean of the rows of t's sources, or of all rows where it has none. Weights alone.
+    const VocabularyMap* vocabulary = nullptr;
 };
 
 /// Fills the store and the moments with this rank's slices, after the file has been verified (each rank reads a share

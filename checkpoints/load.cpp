@@ -41,6 +41,41 @@ void read_slice(const Hdf5Dataset& dataset, const Parameter& p, std::span<float>
     }
 }
 
+bool is_table_of_tokens(const std::string& tensor) { return tensor == "token_embedding" || tensor == "output.weight"; }
+
+// out_t = mean over the sources s of t, or over all s where t has none, of row s of the dataset; t of this rank's
+// slice. The rows of the file pass by once, in blocks, so that every layout adds in the same order and none holds the
+// table.
+void read_mixed_rows(const Hdf5Dataset& dataset, const Parameter& p, const VocabularyMap& map, std::span<float> out) {
+    const std::size_t rows = map.from_size, width = p.global.size() / p.global.extent[0];
+    const std::size_t block = std::max<std::size_t>(1, (std::size_t{1} << 20) / width);
+    const Range mine = p.slicing.whole() ? Range{0, map.size()} : p.slicing.ranges[0];
+    std::vector<std::pair<std::size_t, std::size_t>> uses;  // of a row of the file, by one of this rank's
+    for (std::size_t t = mine.first; t < mine.last; ++t)
+        for (Token source : map.sources[t]) uses.emplace_back(static_cast<std::size_t>(source), t - mine.first);
+    std::ranges::sort(uses);
+    std::vector<double> sum(width);
+    std::vector<float> box;
+    std::ranges::fill(out, 0.0F);
+    auto use = uses.begin();
+    for (std::size_t first = 0; first < rows; first += block) {
+        const std::size_t last = std::min(rows, first + block);
+        box.resize((last - first) * width);
+        dataset.read({first, 0}, {last - first, width}, std::span<float>(box));
+        for (std::size_t i = 0; i < box.size(); ++i) sum[i % width] += static_cast<double>(box[i]);
+        for (; use != uses.end() && use->first < last; ++use)
+            for (std::size_t i = 0; i < width; ++i)
+                out[use->second * width + i] += box[(use->first - first) * width + i];
+    }
+    for (std::size_t t = mine.first; t < mine.last; ++t) {
+        const std::span<float> row = out.subspan((t - mine.first) * width, width);
+        const std::size_t count = map.sources[t].size();
+        for (std::size_t i = 0; i < width; ++i)
+            row[i] = count == 0 ? static_cast<float>(sum[i] / static_cast<double>(rows))
+                                : row[i] / static_cast<float>(count);
+    }
+}
+
 void read_tensors(const std::filesystem::path& path, ParameterStore& store, const Moments& moments,
                   const std::vector<TensorPlacement>& model, const LoadPolicy& policy) {
     const CheckpointContent content(path);
@@ -59,10 +94,14 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
         }
         const auto read = [&](Part part, std::span<float> buffer) {
             const Hdf5Dataset dataset = content.file().dataset(dataset_name(part, p.name));
-            check_usage(dataset.shape() == dims_of(p.global), quoted(path) + " has " + p.name + " in shape " +
-                                                                  in_words(dataset.shape()) + ", this model needs " +
-                                                                  in_words(dims_of(p.global)));
-            read_slice(dataset, p, buffer.subspan(p.offset, p.size()));
+            const bool mixes = policy.vocabulary != nullptr && is_table_of_tokens(p.name);
+            Dims wanted = dims_of(p.global);
+            if (mixes) wanted[0] = policy.vocabulary->from_size;
+            check_usage(dataset.shape() == wanted, quoted(path) + " has " + p.name + " in shape " +
+                                                       in_words(dataset.shape()) + ", this model needs " +
+                                                       in_words(wanted));
+            const std::span<float> out = buffer.subspan(p.offset, p.size());
+            mixes ? read_mixed_rows(dataset, p, *policy.vocabulary, out) : read_slice(dataset, p, out);
         };
         read(Part::weight, store.values());
         if (!wants_moments) continue;
@@ -81,6 +120,7 @@ void load_checkpoint(const std::filesystem::path& file, ParameterStore& store, c
                      const Topology& topology, const LoadPolicy& policy) {
     check(moments.first.size() == moments.second.size(), "the two moments differ in size");
     check(moments.first.empty() || moments.first.size() == store.size(), "the moments are not laid out like the store");
+    check(policy.vocabulary == nullptr || !policy.moments, "moments have no mean");
     if (!policy.verified) verify_seal_together(file, topology.all);
     const std::vector<TensorPlacement> model = place_tensors(store, topology.model);
     agree(topology.all, problem_of([&] { read_tensors(file, store, moments, model, policy); }));

@@ -1,8 +1,7 @@
 # How this project builds things: one set of options, one static library a folder.
 add_library(ulmpi_options INTERFACE)
 target_include_directories(ulmpi_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_definitions(ulmpi_options INTERFACE ULMPI_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX
-  ULMPI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+target_compile_definitions(ulmpi_options INTERFACE ULMPI_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX)
 target_compile_options(ulmpi_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
   -Wno-restrict  # GCC 12 sees overlaps in std::string that are not there (bug 105651)
   $<$<BOOL:${ULMPI_WERROR}>:-Werror>)
@@ -11,6 +10,12 @@ if(ULMPI_SANITIZE)
   target_compile_options(ulmpi_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(ulmpi_options INTERFACE -fsanitize=address,undefined)
 endif()
+
+# knows_source(FILES...): of a folder, the few that name the folder of the source. Others compile to the same bytes
+# wherever it lies.
+function(knows_source)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_DEFINITIONS ULMPI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+endfunction()
 
 # add_floor(NAME SOURCES ... LIBRARIES ...): the static library of a folder.
 function(add_floor name)

@@ -132,7 +132,6 @@ LabelledSet from_hdf5(const std::filesystem::path& path, const Tokenizer& tokeni
 }
 
 void cut_records(LabelledSet& set, std::uint64_t max_length) {
-    check_usage(max_length > 0, "records cannot be cut to no tokens at all");
     std::uint64_t end = 0;
     for (std::size_t i = 0; i < set.size(); ++i) {
         const std::span<const Token> record = set.tokens_of(i);
@@ -177,7 +176,7 @@ LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer
     LabelledSet set =
         regular && is_sealed(path) ? from_hdf5(path, tokenizer, options) : from_tsv(path, tokenizer, options);
     check_usage(set.size() > 0, quoted(path) + " holds no records");
-    cut_records(set, options.max_length);
+    if (options.max_length > 0) cut_records(set, options.max_length);
     return set;
 }
 

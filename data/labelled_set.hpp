@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,8 +31,7 @@ struct LabelledSet {
 };
 
 struct LabelledOptions {
-    /// Tokens of a record beyond these are dropped.
-    std::uint64_t max_length = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t max_length = 0;  ///< tokens of a record beyond these are dropped; 0: none
     /// The classes that labels must be of, in the order of their ids: those of the training set. Empty: those that are
     /// found, in byte-wise order, so that ids do not depend on the order of records.
     std::vector<std::string> classes = {};

@@ -27,7 +27,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.required("train");
     table.add("valid", valid, "labelled texts to evaluate on", "FILE");
     table.add("test", test, "labelled texts for the report at the end", "FILE");
-    table.add("max-length", max_length, "longer texts are cut; 0: the model's context", "tokens");
+    table.add("max-length", max_length,
+              "longer texts are cut; 0: none, those longer than the model's context are read in chunks", "tokens");
     table.range("max-length", 0, 1 << 22);
     table.group("Classifier");
     table.add("gradual-unfreezing", classifier.gradual_unfreezing,

@@ -29,7 +29,7 @@ struct ClassifierStageOptions : StageOptions {
 struct StoredClassifier {
     ClassifierConfig head;
     std::vector<std::string> classes;
-    std::size_t max_length = 0;
+    std::size_t max_length = 0;  ///< tokens of a text that it was trained to read; 0: all
 };
 /// UsageError if the checkpoint holds no classifier.
 StoredClassifier classifier_from(const StoredModel& stored);

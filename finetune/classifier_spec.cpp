@@ -9,8 +9,18 @@ namespace {
 
 const char* const command = "finetune classifier";
 
-std::size_t max_length_of(const ClassifierStageOptions& o, const ModelConfig& model) {
-    return o.max_length == 0 ? model.context : o.max_length;
+// A run goes on as it began: those of old cut at the context where none was given.
+std::size_t max_length_of(const ClassifierStageOptions& o, const Facts& facts) {
+    if (!facts.resumed || o.max_length > 0) return o.max_length;
+    return facts.source->metadata.value("classifier", nlohmann::json::object()).value("max_length", std::size_t{0});
+}
+
+// Its statistics are those of a micro-batch, which a document in several of them has no row in.
+void check_trains_on(HeadNormKind norm, const LabelledFacts& train, std::size_t context, const std::string& path) {
+    check_usage(norm != HeadNormKind::batchnorm || train.longest.front() <= context,
+                fmt::format("--head-normalization batchnorm does not train on texts longer than the model's context of "
+                            "{} tokens, and {} has one of {}: use layernorm, or cut them by --max-length {}",
+                            context, path, train.longest.front(), context));
 }
 
 }  // namespace
@@ -37,10 +47,6 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
     }
     take_source(settled.table, command, facts);
     check_options(settled.table, o, facts);
-    if (const std::optional<ModelConfig> model = model_of(settled.table, o, facts))
-        check_usage(
-            o.max_length <= model->context,
-            fmt::format("--max-length {} is more than the model's context of {} tokens", o.max_length, model->context));
     return settled;
 }
 
@@ -51,7 +57,7 @@ ClassifierSets read_inputs(const ClassifierRequest& asked, Facts& facts, std::op
         tokenizer = Tokenizer::load(o.tokenizer);
         facts.tokenizer = facts_of(*tokenizer);
     }
-    LabelledOptions how{.max_length = max_length_of(o, *model_of(all.table, o, facts))};
+    LabelledOptions how{.max_length = max_length_of(o, facts)};
     ClassifierSets sets{load_labelled_set(o.train, *tokenizer, how), std::nullopt, std::nullopt};
     how.classes = sets.train.classes;
     if (!o.valid.empty()) sets.valid = load_labelled_set(o.valid, *tokenizer, how);
@@ -77,10 +83,15 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
     spec.head->classes = train.classes.size();
     spec.head->pooling = pooling_from(o.pooling);
     spec.head->norm = head_norm_from(o.head_norm);
-    spec.max_length = max_length_of(o, spec.model);
+    spec.max_length = max_length_of(o, facts);
+    check_trains_on(spec.head->norm, train, spec.model.context, o.train);
     spec.steps =
         steps_of_epoch(train.records, o.training.global_batch) * static_cast<std::uint64_t>(o.classifier.epochs);
-    spec.pass = pass_plan(o.training.global_batch, spec.layout.extents.data, o.layout.micro_batch, spec.max_length);
+    const std::size_t rows =
+        even_slice(o.training.global_batch, static_cast<std::size_t>(spec.layout.extents.data), 0).size();
+    const Reading reading{spec.model.context, std::min(o.layout.micro_batch, rows)};
+    spec.pass = training_plan(train.longest, rows, reading, longest_sequence(spec.max_length, spec.model.context),
+                              spec.layout.extents.pipeline);
     spec.classifier = o.classifier;
     spec.classifier.micro_batch = spec.pass.sequences;
     spec.classifier.padding = spec.tokenizer.end_of_text;

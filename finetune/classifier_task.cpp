@@ -3,54 +3,90 @@
 #include <algorithm>
 #include <numeric>
 
+#include "data/chunks.hpp"
 #include "data/reading_order.hpp"
 #include "pretrain/inference.hpp"
 
 namespace ulmpi {
 
-MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t> records, std::size_t first,
-                          Token padding) {
-    MicroBatch batch;
-    batch.sequences = records.size();
-    batch.first_sequence = static_cast<std::uint32_t>(first);
-    for (std::uint32_t record : records) batch.length = std::max(batch.length, set.tokens_of(record).size());
-    batch.inputs.assign(batch.rows(), padding);
-    for (std::size_t s = 0; s < records.size(); ++s) {
-        const std::span<const Token> tokens = set.tokens_of(records[s]);
-        std::copy(tokens.begin(), tokens.end(), batch.inputs.begin() + static_cast<std::ptrdiff_t>(s * batch.length));
-        batch.lengths.push_back(static_cast<std::int32_t>(tokens.size()));
-        batch.labels.push_back(set.labels[records[s]]);
-        batch.samples.push_back(records[s]);
+namespace {
+
+/// Micro-batches of a pass of predictions: some, so that a pipeline fills.
+std::size_t batches_per_pass(int pipeline) { return static_cast<std::size_t>(4 * pipeline); }
+
+/// Which of the records go through together: no more chunks than `most`, or one document alone.
+std::vector<Range> passes_of(const LabelledSet& set, std::span<const std::uint32_t> records, std::size_t context,
+                             std::size_t most) {
+    std::vector<Range> passes;
+    std::size_t chunks = 0;
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        const std::size_t more = chunk_count(set.tokens_of(records[i]).size(), context);
+        if (passes.empty() || chunks + more > most) {
+            passes.push_back({i, i});
+            chunks = 0;
+        }
+        passes.back().last = i + 1;
+        chunks += more;
     }
-    return batch;
+    return passes;
 }
 
-// The records by length, so that a micro-batch pads little, dealt to the replicas in order.
+/// Dealt to the replicas one by one, so that each gets as many long ones.
+std::vector<std::uint32_t> records_of_replica(std::span<const std::uint32_t> order, std::size_t replicas,
+                                              std::size_t replica) {
+    std::vector<std::uint32_t> records;
+    for (std::size_t i = replica; i < order.size(); i += replicas) records.push_back(order[i]);
+    return records;
+}
+
+}  // namespace
+
+PassPlan prediction_plan(std::size_t micro_batch, std::size_t length, int pipeline) {
+    return {.sequences = micro_batch, .length = length, .documents = batches_per_pass(pipeline)};
+}
+
+PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t replica_rows, const Reading& reading,
+                       std::size_t length, int pipeline) {
+    PassPlan plan = prediction_plan(reading.micro_batch, length, pipeline);
+    plan.micro_batches = static_cast<int>((replica_rows + reading.micro_batch - 1) / reading.micro_batch);
+    std::vector<std::size_t> chunks;  // of the replica's documents, were they the longest of all
+    for (std::size_t row = 0; row < replica_rows; ++row)
+        chunks.push_back(chunk_count(longest[std::min(row, longest.size() - 1)], reading.context));
+    if (chunks.front() == 1) return plan;
+    plan.chunks = std::accumulate(chunks.begin(), chunks.end(), std::size_t{0});
+    const auto partial = std::ranges::count_if(chunks, [&](std::size_t n) { return n > reading.micro_batch; });
+    plan.documents = std::max(plan.documents, static_cast<std::size_t>(partial));
+    return plan;
+}
+
+// The records by length, so that a micro-batch pads little.
 std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
                                            std::size_t micro_batch, Token padding, const LeaveOff& leave_off) {
     std::vector<std::uint32_t> order(set.size());
     std::iota(order.begin(), order.end(), 0u);
     const std::vector<std::uint32_t> lengths = set.lengths();
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return lengths[a] < lengths[b]; });
+    std::ranges::stable_sort(order, {}, [&](std::uint32_t record) { return lengths[record]; });
     const Topology& topology = model.topology;
-    const auto replicas = static_cast<std::size_t>(topology.extents.data);
-    const Range mine = even_slice(order.size(), replicas, static_cast<std::size_t>(topology.at.data));
-    const std::size_t most = even_slice(order.size(), replicas, 0).size();  // all are asked equally often
-    const std::size_t per_pass = micro_batch * static_cast<std::size_t>(4 * topology.extents.pipeline);
+    const Reading reading{model.stage.config().context, micro_batch, padding};
+    const std::size_t per_pass = micro_batch * batches_per_pass(topology.extents.pipeline);
+    std::vector<std::uint32_t> mine;
+    std::vector<Range> passes;
+    std::size_t most = 0;  // all are asked equally often
+    for (int replica = topology.extents.data; replica-- > 0;) {
+        const std::vector<std::uint32_t> records = records_of_replica(
+            order, static_cast<std::size_t>(topology.extents.data), static_cast<std::size_t>(replica));
+        const std::vector<Range> its = passes_of(set, records, reading.context, per_pass);
+        most = std::max(most, its.size());
+        if (replica == topology.at.data) mine = records, passes = its;
+    }
     std::vector<float> probabilities(set.size() * classes, 0);
-    for (std::size_t done = 0; done < most; done += per_pass) {
+    for (std::size_t pass = 0; pass < most; ++pass) {
         if (leave_off && leave_off()) return std::nullopt;
-        const std::size_t first = std::min(mine.last, mine.first + done), last = std::min(mine.last, first + per_pass);
-        if (first == last) continue;
-        std::vector<MicroBatch> batches;
-        for (std::size_t begin = first; begin < last; begin += micro_batch) {
-            const std::size_t count = std::min(micro_batch, last - begin);
-            batches.push_back(micro_batch_of(set, std::span(order).subspan(begin, count), begin, padding));
-        }
-        const std::vector<float> scores = predict_scores(model, batches, classes);
-        for (std::size_t i = first; i < last; ++i)
-            std::copy_n(scores.data() + (i - first) * classes, classes, probabilities.data() + order[i] * classes);
+        if (pass >= passes.size()) continue;
+        const std::span<const std::uint32_t> records = std::span(mine).subspan(passes[pass].first, passes[pass].size());
+        const std::vector<float> scores = predict_scores(model, document_batches(set, records, {}, reading), classes);
+        for (std::size_t i = 0; i < records.size(); ++i)
+            std::copy_n(scores.data() + i * classes, classes, probabilities.data() + records[i] * classes);
     }
     topology.data.all_reduce_sum(std::span<float>(probabilities));
     return probabilities;
@@ -117,11 +153,10 @@ StepPlan ClassifierTask::plan(std::uint64_t step) const {
     const Topology& topology = model_.topology;
     const Range mine = even_slice(records.size(), static_cast<std::size_t>(topology.extents.data),
                                   static_cast<std::size_t>(topology.at.data));
-    for (std::size_t first = mine.first; first < mine.last; first += options_.micro_batch) {
-        const std::size_t count = std::min(options_.micro_batch, mine.last - first);
-        plan.batches.push_back(
-            micro_batch_of(train_, std::span(records).subspan(first, count), first, options_.padding));
-    }
+    const std::size_t context = model_.stage.config().context;
+    const DocumentPlace first{mine.first, count_chunks(train_, std::span(records).first(mine.first), context)};
+    plan.batches = document_batches(train_, std::span(records).subspan(mine.first, mine.size()), first,
+                                    {context, options_.micro_batch, options_.padding});
     plan.rates = rates(step);
     return plan;
 }

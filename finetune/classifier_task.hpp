@@ -1,21 +1,30 @@
 #pragma once
 // Stage 3: a classifier is trained on labelled texts.
 
+#include <algorithm>
 #include <optional>
 
 #include "data/labelled_set.hpp"
 #include "finetune/classification_report.hpp"
+#include "finetune/document_batches.hpp"
 #include "finetune/unfreezing.hpp"
 #include "pretrain/trainer.hpp"
 
 namespace ulmpi {
 
-/// Records of a set as one micro-batch, padded at the end with `padding` to the longest. `first` is the place of the
-/// first in the global batch.
-MicroBatch micro_batch_of(const LabelledSet& set, std::span<const std::uint32_t> records, std::size_t first,
-                          Token padding);
+/// Tokens of a sequence at most: of texts cut at `max_length` tokens (0: not cut), read in a context of so many.
+constexpr std::size_t longest_sequence(std::size_t max_length, std::size_t context) {
+    return max_length == 0 ? context : std::min(max_length, context);
+}
 
-/// Class probabilities of every record, (set.size(), classes), on every rank. Collective.
+/// The largest pass of classify().
+PassPlan prediction_plan(std::size_t micro_batch, std::size_t length, int pipeline);
+/// The largest pass of a step on `replica_rows` records, or of classify() in between. `longest`: tokens of the longest
+/// records, falling; were there more, they would be as long as the last.
+PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t replica_rows, const Reading& reading,
+                       std::size_t length, int pipeline);
+
+/// Class probabilities of every record, of whatever length, (set.size(), classes), on every rank. Collective.
 std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
                                            std::size_t micro_batch, Token padding, const LeaveOff& leave_off = {});
 

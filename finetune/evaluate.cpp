@@ -1,8 +1,9 @@
 #include <fmt/format.h>
 
+#include "finetune/classification_report.hpp"
 #include "finetune/classifier.hpp"
-#include "finetune/classifier_task.hpp"
 #include "finetune/commands.hpp"
+#include "finetune/judge.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/language_model.hpp"
 
@@ -26,8 +27,8 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
         check_usage(stride <= stored.config.context,
                     fmt::format("--stride {} is more than the model's context of {}", stride, stored.config.context));
     });
-    const auto model = load_for_inference(stored, {}, layout_from(o.layout, world), o.layout.micro_batch,
-                                          stored.config.context, world);
+    const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
+                                          {o.layout.micro_batch, stored.config.context}, world);
     const Record record = score_record("valid", *score_dataset(*model, dataset, stride, o.layout.micro_batch, true));
     if (world.rank() == 0) print_line(record.dump());
     return 0;
@@ -39,10 +40,7 @@ int evaluate_classifier(const StoredModel& stored, const Options& o, const Commu
         return load_labelled_set(o.test, stored.tokenizer,
                                  {.max_length = classifier.max_length, .classes = classifier.classes});
     });
-    const auto model = load_for_inference(stored, classifier.head, layout_from(o.layout, world), o.layout.micro_batch,
-                                          classifier.max_length, world);
-    const std::vector<float> probabilities =
-        *classify(*model, set, classifier.classes.size(), o.layout.micro_batch, stored.tokenizer.end_of_text());
+    const std::vector<float> probabilities = *judge(stored, classifier, set, o.layout, world);
     if (world.rank() != 0) return 0;
     const ClassificationReport report = classification_report(classifier.classes, set.labels, probabilities);
     if (set.cut > 0)

@@ -257,11 +257,10 @@ private:
         const Outcome how = train(file_of(part(number, false), fmt::format("without-{}", number)), folder_.fold(number),
                                   plan.fold_seconds);
         if (how != Outcome::done) return how;
-        const auto judged = judge(folder_.fold(number).string(), part(number, true), stages_.layout(), world_,
-                                  [&] { return stopped(); });
+        const auto judged = what_says(folder_.fold(number), part(number, true));
         if (!judged) return Outcome::stopped;
         if (leader_) {
-            write_file(folder_.held_out(number), nlohmann::json(judged->probabilities).dump());
+            write_file(folder_.held_out(number), nlohmann::json(*judged).dump());
             fs::remove_all(folder_.fold(number));
             fs::remove(folder_.rows(fmt::format("without-{}", number)));
         }
@@ -290,15 +289,18 @@ private:
 
     // ---- the end
 
+    std::optional<std::vector<float>> what_says(const fs::path& run, const LabelledSet& rows) {
+        const StoredModel stored = open_model(run.string(), world_);
+        const StoredClassifier classifier = together(world_, [&] { return classifier_from(stored); });
+        return judge(stored, classifier, rows, stages_.layout(), world_, [&] { return stopped(); });
+    }
+
     bool report() {
         FitResult result{.plan = record_.plan,
                          .all_rows = task_.train.size(),
                          .has_test = task_.test.has_value(),
                          .given = clock_.given(),
                          .run = options_.run};
-        const auto final_says = [&](const LabelledSet& rows) {
-            return judge(options_.run, rows, stages_.layout(), world_, [&] { return stopped(); });
-        };
         std::vector<Record> records;
         const auto keep = [&](const std::string& kind, const LabelledSet& rows, const std::vector<float>& said) {
             const ClassificationReport judged = classification_report(rows.classes, rows.labels, said);
@@ -306,27 +308,27 @@ private:
             return judged;
         };
         if (task_.valid) {
-            const auto said = final_says(*task_.valid);
+            const auto said = what_says(folder_.root(), *task_.valid);
             if (!said) return false;
-            const ClassificationReport valid = keep("valid", *task_.valid, said->probabilities);
+            const ClassificationReport valid = keep("valid", *task_.valid, *said);
             result.valid = ErrorRate{valid.n - valid.correct, valid.n};
         }
         if (task_.test) {
-            const auto said = final_says(*task_.test);
+            const auto said = what_says(folder_.root(), *task_.test);
             if (!said) return false;
-            result.judged = {*task_.test, said->probabilities, baselines_from(*record_.baselines),
+            result.judged = {*task_.test, *said, baselines_from(*record_.baselines),
                              texts_among(*task_.test, task_.train)};
-            keep("test", *task_.test, said->probabilities);
+            keep("test", *task_.test, *said);
         } else if (leader_ && record_.plan.classifier.folds_held > 0) {
             result.judged = held_out_rows();
             keep("cross-validation", result.judged.rows, result.judged.probabilities);
         }
         result.seconds = clock_.spent();
-        if (leader_) publish(result, records);
+        if (leader_) write_down(result, records);
         return true;
     }
 
-    void publish(const FitResult& result, const std::vector<Record>& records) {
+    void write_down(const FitResult& result, const std::vector<Record>& records) {
         const auto progress = read_checkpoint_info(resolve_checkpoint(options_.run), true).metadata.at("progress");
         const auto step = progress.at("step").get<std::uint64_t>();
         MetricsFile metrics(folder_.metrics(), step);

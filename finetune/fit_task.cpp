@@ -71,7 +71,7 @@ struct Read {
 
 Read read_on_leader(const FitOptions& o, FitTask& task) {
     const Tokenizer& tokenizer = task.model.tokenizer;
-    LabelledOptions how{.max_length = task.model.config.context, .keep_texts = true};
+    LabelledOptions how{.keep_texts = true};
     task.train = load_labelled_set(o.train, tokenizer, how);
     check_classes(task.train, o.train);
     how.classes = task.train.classes;

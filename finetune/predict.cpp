@@ -14,7 +14,7 @@
 namespace ulmpi {
 namespace {
 
-constexpr std::size_t lines_at_a_time = 4096;
+constexpr std::size_t lines_at_a_time = 4096, tokens_at_a_time = 1 << 22;
 
 /// Reads lines on rank 0 and hands their tokens to all ranks, a bounded number at a time.
 class LineBlocks {
@@ -33,7 +33,9 @@ public:
         std::string problem;
         if (reader_) {
             try {
-                for (std::string line; lines < lines_at_a_time && reader_->append_line(line); line.clear(), ++lines)
+                for (std::string line;
+                     lines < lines_at_a_time && block.tokens.size() < tokens_at_a_time && reader_->append_line(line);
+                     line.clear(), ++lines)
                     append(line, block);
             } catch (const UsageError& error) {
                 problem = error.what();
@@ -56,7 +58,7 @@ private:
         const bool ended = !line.empty() && line.back() == '\n';
         std::vector<Token> tokens = tokenizer_.encode(std::string_view(line).substr(0, line.size() - (ended ? 1 : 0)));
         if (tokens.empty()) tokens.push_back(tokenizer_.end_of_text());
-        if (tokens.size() > max_length_) tokens.resize(max_length_), ++cut_;
+        if (max_length_ > 0 && tokens.size() > max_length_) tokens.resize(max_length_), ++cut_;
         block.tokens.insert(block.tokens.end(), tokens.begin(), tokens.end());
         block.starts.push_back(block.tokens.size());
     }
@@ -152,8 +154,12 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
     LineBlocks blocks(input, stored.tokenizer, classifier.max_length, world);
     LabelledSet block = blocks.next();  // an input that cannot be read is found before anything is written
     const std::size_t classes = classifier.classes.size();
-    const auto model = load_for_inference(stored, classifier.head, layout_from(layout, world), layout.micro_batch,
-                                          classifier.max_length, world);
+    const Layout grid = layout_from(layout, world);
+    const auto model = load_for_inference(
+        stored, classifier.head, grid,
+        prediction_plan(layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
+                        grid.extents.pipeline),
+        world);
     if (output) output->line("label\t" + fmt::format("{}", fmt::join(classifier.classes, "\t")));
     ProgressLine bar("predict", "lines", 0, world.rank() == 0);
     std::uint64_t lines = 0;

@@ -81,13 +81,13 @@ std::size_t shared_by_head(const ModelConfig& c, const std::optional<ClassifierC
     const std::size_t rows = plan.sequences * plan.length, n = plan.sequences;
     Arena arena;
     if (classifier) {
-        const std::size_t pooled = c.hidden * (classifier->pooling == Pooling::concat ? 3 : 1);
+        const std::size_t pooled = pooled_width(classifier->pooling, c.hidden);
         arena.allocate({rows, c.hidden});
         arena.allocate({2, rows});
-        arena.allocate<std::int32_t>({n, c.hidden});
+        DocumentPools::allocate(n, classifier->pooling, c.hidden, arena);
         const bool by_row = classifier->norm == HeadNormKind::layernorm;
         for (std::size_t columns :
-             {pooled, pooled, classifier->hidden, classifier->hidden, classifier->classes, std::size_t{4}})
+             {pooled, classifier->hidden, classifier->hidden, classifier->classes, std::size_t{4}})
             arena.allocate({n, columns});
         for (std::size_t width : {pooled, classifier->hidden}) arena.allocate({2, by_row ? n : width});
     } else {
@@ -150,6 +150,11 @@ ActivationBytes activation_bytes(const ModelConfig& c, const std::optional<Class
     if (plan.training) bytes.shared = shared_by_backward(c, at, plan);
     if (at.last()) bytes.shared = std::max(bytes.shared, shared_by_head(c, classifier, at, plan));
     bytes.own = own_by_worker(c, at, plan);
+    if (at.last() && classifier) {
+        Arena pools;
+        DocumentPools::allocate(plan.documents, classifier->pooling, c.hidden, pools);
+        bytes.pools = pools.mark();
+    }
     return bytes;
 }
 

@@ -22,19 +22,23 @@ struct StagePlace {
     }
 };
 
-/// The largest micro-batch, how many are in flight at most, and by how many workers it is carried.
+/// The largest micro-batch, how many are in flight at most, by how many workers it is carried, and how many documents
+/// of a pass have chunks in several micro-batches.
 struct BatchPlan {
     std::size_t sequences = 1, length = 1;
     int slots = 1, threads = 1;
     bool training = true;
     Precision precision = Precision::fp32;
+    std::size_t documents = 0;
 };
 
-/// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker.
+/// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker, and what was
+/// pooled of documents in several micro-batches.
 struct ActivationBytes {
-    std::size_t kept = 0, shared = 0, own = 0;
+    std::size_t kept = 0, shared = 0, own = 0, pools = 0;
     std::size_t total(const BatchPlan& plan) const {
-        return kept * static_cast<std::size_t>(plan.slots) + shared + own * static_cast<std::size_t>(plan.threads);
+        return kept * static_cast<std::size_t>(plan.slots) + shared + own * static_cast<std::size_t>(plan.threads) +
+               pools;
     }
 };
 

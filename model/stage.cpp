@@ -67,7 +67,9 @@ Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& 
         norm = std::make_unique<Norm>(store, "final_norm", config.hidden, config, static_cast<int>(config.layers),
                                       first_slice);
     if (head) {
-        head_ = std::make_unique<ClassifierHead>(store, config, *head, std::move(norm), first_slice);
+        auto classifier = std::make_unique<ClassifierHead>(store, config, *head, std::move(norm), first_slice);
+        classifier_ = classifier.get();
+        head_ = std::move(classifier);
     } else {
         const ParameterId output = config.tied ? *tokens : declare_output(store, config, place.slice, place.slices);
         head_ = std::make_unique<LmHead>(store, config, output, std::move(norm), place.slice, place.slices);
@@ -85,6 +87,7 @@ void Stage::prepare(const BatchPlan& plan) {
         slots_.back().workers.resize(threads);
     }
     shared_ = ArenaMemory(bytes.shared);
+    long_.memory = ArenaMemory(bytes.pools);
     own_.clear();
     for (std::size_t worker = 0; worker < threads; ++worker) own_.emplace_back(bytes.own);
     worker_loss_.assign(threads, 0);
@@ -94,20 +97,71 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
     batches_ = &batches;
     options_ = &options;
     std::fill(worker_loss_.begin(), worker_loss_.end(), 0.0);
-    scores_.clear();
     first_keys_.clear();
-    std::size_t sequences = 0;
     for (const MicroBatch& batch : batches) {
         check(batch.sequences <= plan_.sequences && batch.length <= plan_.length,
               "a micro-batch is larger than planned");
         check_tokens(batch.inputs, 0, config_.vocabulary);
         check_tokens(batch.targets, -1, config_.vocabulary);
         if (head_config_) check_tokens(batch.labels, 0, head_config_->classes);
+        check(head_config_ || batch.chunks.empty(), "a language model does not read documents in chunks");
         first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
                                                      : std::vector<std::int32_t>{});
-        sequences += batch.sequences;
     }
-    if (options.predict && head_) scores_.assign(sequences * head_->outputs(), 0);
+    list_documents();
+}
+
+// Which row of the scores each document has, and of those in several micro-batches what the head will ask.
+void Stage::list_documents() {
+    std::size_t documents = 0;
+    score_rows_.clear();
+    long_.documents = {};
+    long_.score_rows.clear();
+    long_.judged = false;
+    for (const MicroBatch& batch : *batches_) {
+        score_rows_.push_back(documents);
+        if (batch.partial)
+            for (std::size_t s = 0; s < batch.sequences; ++s) {
+                const Chunk& chunk = batch.chunks[s];
+                check(batch.first_document + chunk.document + (chunk.begins() ? 0 : 1) == long_.documents.size(),
+                      "the chunks of a document are not in order");
+                if (!chunk.begins()) continue;
+                long_.documents.labels.push_back(batch.labels[chunk.document]);
+                long_.documents.places.push_back(batch.first_sequence + static_cast<std::uint32_t>(s));
+                long_.score_rows.push_back(documents++);
+            }
+        else
+            documents += batch.documents();
+    }
+    check(long_.documents.size() <= plan_.documents, "more documents in chunks than planned");
+    scores_.assign(options_->predict && head_ ? documents * head_->outputs() : 0, 0);
+    Arena arena(long_.memory);
+    if (classifier_) long_.pools = classifier_->allocate_pools(long_.documents.size(), arena);
+}
+
+std::vector<int> Stage::micro_batches(bool partial) const {
+    std::vector<int> result;
+    for (std::size_t m = 0; m < batches_->size(); ++m)
+        if ((*batches_)[m].partial == partial) result.push_back(static_cast<int>(m));
+    return result;
+}
+
+void Stage::judge_documents(const Team& team) {
+    team.single([&] {
+        long_.judged = true;
+        if (!classifier_) return;
+        Arena arena(shared_);
+        if (!options_->predict) {
+            worker_loss_[0] += classifier_->judge(long_.pools, long_.documents, *options_, plan_.sequences, arena);
+            return;
+        }
+        const std::size_t classes = classifier_->outputs();
+        std::vector<Real> probabilities(long_.documents.size() * classes);
+        classifier_->predict({probabilities.data(), {long_.documents.size(), classes}}, long_.pools, long_.documents,
+                             *options_, plan_.sequences, arena);
+        for (std::size_t i = 0; i < long_.documents.size(); ++i)
+            std::copy_n(probabilities.data() + i * classes, classes, scores_.data() + long_.score_rows[i] * classes);
+    });
 }
 
 bool Stage::trains_blocks(int first_trained_group) const {
@@ -123,6 +177,7 @@ GradientEdges Stage::gradient_edges(int first_trained_group) const {
 std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
     const auto index = static_cast<std::size_t>(micro_batch);
     const MicroBatch& batch = (*batches_)[index];
+    check(slot < plan_.slots, "more micro-batches are in flight than planned");
     Slot& here = slots_[static_cast<std::size_t>(slot)];
     Passage& mine = passage(slot, team);
     const auto workers = static_cast<std::size_t>(team.size());
@@ -156,18 +211,25 @@ std::span<const std::byte> Stage::forward(int slot, int micro_batch, const Team&
         x = block.feed_forward->forward(x, context);
     }
     mine.output = x;
-    if (head_ && options_->predict) {
-        std::size_t before = 0;
-        for (int m = 0; m < micro_batch; ++m) before += (*batches_)[static_cast<std::size_t>(m)].sequences;
-        team.barrier();
-        head_->predict({scores_.data() + before * head_->outputs(), {context.batch.sequences, head_->outputs()}}, x,
-                       context);
-    } else if (head_) {
-        team.barrier();
-        head_->forward(mine.gradient, x, context);
+    if (head_) head_forward(micro_batch, mine, team);
+    return place_.last() ? std::span<const std::byte>{} : bytes_of(x);
+}
+
+void Stage::head_forward(int micro_batch, Passage& mine, const Team& team) {
+    Context& context = *mine.context;
+    const MicroBatch& batch = context.batch;
+    team.barrier();
+    if (batch.partial && !long_.judged) {
+        classifier_->pool_chunks(pools_of(batch), mine.output, context);
+    } else if (batch.partial) {
+        classifier_->spread_gradient(mine.gradient, pools_of(batch), mine.output, context);
+    } else if (options_->predict) {
+        const std::size_t outputs = head_->outputs(), row = score_rows_[static_cast<std::size_t>(micro_batch)];
+        head_->predict({scores_.data() + row * outputs, {batch.documents(), outputs}}, mine.output, context);
+    } else {
+        head_->forward(mine.gradient, mine.output, context);
         worker_loss_[static_cast<std::size_t>(team.rank())] += context.loss;
     }
-    return place_.last() ? std::span<const std::byte>{} : bytes_of(x);
 }
 
 std::span<std::byte> Stage::output_gradient(int slot, const Team& team) {

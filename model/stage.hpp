@@ -32,6 +32,13 @@ public:
     /// Which gradients go over this stage's edges, and whether it computes any, with the groups below `first` frozen.
     GradientEdges gradient_edges(int first_trained_group) const;
     bool trains_blocks(int first_trained_group) const;
+    /// Of the pass's micro-batches, in order: those whose documents have chunks in several of them, or the others.
+    std::vector<int> micro_batches(bool partial) const;
+    /// Once the partial ones have gone forward, all workers: the last stage's head judges their documents. From then on
+    /// forward of a partial micro-batch, in training, ends in the gradient that its documents have left for it.
+    void judge_documents(const Team& team);
+    /// Micro-batches that there is room for at a time.
+    int slots() const { return plan_.slots; }
 
     std::span<std::byte> begin(int slot, int micro_batch, const Team& team) override;
     std::span<const std::byte> forward(int slot, int micro_batch, const Team& team) override;
@@ -40,7 +47,8 @@ public:
 
     /// Sum of the losses of the pass so far; 0 but on the last stage.
     double loss() const;
-    /// What the head predicted for every sequence of the pass, (sequences, head outputs); empty but on the last stage.
+    /// What the head predicted for every document of the pass, or every sequence of a language model, in order,
+    /// (documents, head outputs); empty but on the last stage.
     const std::vector<Real>& scores() const { return scores_; }
     const ModelConfig& config() const { return config_; }
     const StagePlace& place() const { return place_; }
@@ -62,8 +70,21 @@ private:
         ArenaMemory kept;
         std::vector<Passage> workers;
     };
+    /// Documents of the pass that have chunks in several micro-batches.
+    struct LongDocuments {
+        Documents documents;
+        std::vector<std::size_t> score_rows;
+        ArenaMemory memory;
+        DocumentPools pools;
+        bool judged = false;
+    };
     Passage& passage(int slot, const Team& team) {
         return slots_[static_cast<std::size_t>(slot)].workers[static_cast<std::size_t>(team.rank())];
+    }
+    void list_documents();
+    void head_forward(int micro_batch, Passage& mine, const Team& team);
+    DocumentPools pools_of(const MicroBatch& batch) const {
+        return long_.pools.rows({batch.first_document, batch.first_document + batch.documents()});
     }
     int group_of(std::size_t block) const { return static_cast<int>(block) + 1; }
 
@@ -74,6 +95,7 @@ private:
     std::unique_ptr<Embedding> embedding_;
     std::vector<Block> blocks_;
     std::unique_ptr<Head> head_;
+    const ClassifierHead* classifier_ = nullptr;  ///< the head, if it is one
     HeadConfig head_config_;
     std::optional<ParameterId> shared_embedding_;
 
@@ -84,7 +106,9 @@ private:
     const std::vector<MicroBatch>* batches_ = nullptr;
     const PassOptions* options_ = nullptr;
     std::vector<std::vector<std::int32_t>> first_keys_;  ///< of each micro-batch, where documents are masked
+    LongDocuments long_;
     std::vector<double> worker_loss_;
+    std::vector<std::size_t> score_rows_;  ///< of each micro-batch, the row of its first document
     std::vector<Real> scores_;
     ActivationBytes most_used_;
 };

@@ -26,11 +26,15 @@ inline PipelineSchedule pipeline_schedule_from(const std::string& name) {
     throw UsageError("--pipeline-schedule " + name + " is unknown: choose gpipe or 1f1b");
 }
 
-/// GPipe (Huang et al. 2019): every forward, then every backward.
-inline std::vector<Action> gpipe(int micro_batches) {
+/// GPipe (Huang et al. 2019): every forward, then every backward; with more than `at_most` micro-batches, so many at a
+/// time.
+inline std::vector<Action> gpipe(int micro_batches, int at_most) {
     std::vector<Action> actions;
-    for (int m = 0; m < micro_batches; ++m) actions.push_back({Pass::forward, m});
-    for (int m = 0; m < micro_batches; ++m) actions.push_back({Pass::backward, m});
+    for (int first = 0; first < micro_batches; first += at_most) {
+        const int last = std::min(micro_batches, first + at_most);
+        for (int m = first; m < last; ++m) actions.push_back({Pass::forward, m});
+        for (int m = first; m < last; ++m) actions.push_back({Pass::backward, m});
+    }
     return actions;
 }
 
@@ -48,9 +52,18 @@ inline std::vector<Action> one_forward_one_backward(int stage, int stages, int m
     return actions;
 }
 
-inline std::vector<Action> training_actions(PipelineSchedule schedule, int stage, int stages, int micro_batches) {
-    return schedule == PipelineSchedule::gpipe ? gpipe(micro_batches)
+/// `at_most` is how many micro-batches GPipe may have in flight; 1F1B has no more than there are stages.
+inline std::vector<Action> training_actions(PipelineSchedule schedule, int stage, int stages, int micro_batches,
+                                            int at_most) {
+    return schedule == PipelineSchedule::gpipe ? gpipe(micro_batches, at_most)
                                                : one_forward_one_backward(stage, stages, micro_batches);
+}
+
+/// Forward alone, of some micro-batches.
+inline std::vector<Action> forward_of(const std::vector<int>& micro_batches) {
+    std::vector<Action> actions;
+    for (int m : micro_batches) actions.push_back({Pass::forward, m});
+    return actions;
 }
 
 /// A stage below everything that is trained, or one that only evaluates, plays the forwards alone.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "data/file_seal.hpp"
 #include "data/fingerprint.hpp"
@@ -28,10 +29,10 @@ ShardFacts shards_from(const json& j) {
 
 json to_json(const LabelledFacts& s) {
     return {
-        {"classes", s.classes}, {"records", s.records}, {"tokens", s.tokens}, {"longest", s.longest}, {"cut", s.cut}};
+        {"classes", s.classes}, {"records", s.records}, {"tokens", s.tokens}, {"cut", s.cut}, {"longest", s.longest}};
 }
 LabelledFacts set_from(const json& j) {
-    return {j.at("classes"), j.at("records"), j.at("tokens"), j.at("longest"), j.at("cut")};
+    return {j.at("classes"), j.at("records"), j.at("tokens"), j.at("cut"), j.at("longest")};
 }
 
 json to_json(const CheckpointFacts& c) {
@@ -81,8 +82,11 @@ ShardFacts facts_of(const TokenDataset& dataset) {
 }
 
 LabelledFacts facts_of(const LabelledSet& set) {
-    const std::vector<std::uint32_t> lengths = set.lengths();
-    return {set.classes, set.size(), set.tokens.size(), lengths.empty() ? 0 : std::ranges::max(lengths), set.cut};
+    std::vector<std::uint32_t> longest = set.lengths();
+    const std::size_t listed = std::min(longest.size(), LabelledFacts::most_listed);
+    std::ranges::partial_sort(longest, longest.begin() + static_cast<std::ptrdiff_t>(listed), std::greater());
+    longest.resize(listed);
+    return {set.classes, set.size(), set.tokens.size(), set.cut, longest};
 }
 
 CheckpointFacts facts_of(const std::string& path, const CheckpointInfo& info) {

@@ -34,7 +34,9 @@ struct ShardFacts {
 /// Of a labelled set, its texts cut to --max-length.
 struct LabelledFacts {
     std::vector<std::string> classes;
-    std::uint64_t records = 0, tokens = 0, longest = 0, cut = 0;
+    std::uint64_t records = 0, tokens = 0, cut = 0;
+    std::vector<std::uint32_t> longest;  ///< tokens of the longest records, falling: of `most_listed` at most
+    static constexpr std::size_t most_listed = 4096;
     friend bool operator==(const LabelledFacts&, const LabelledFacts&) = default;
 };
 

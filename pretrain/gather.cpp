@@ -92,7 +92,7 @@ Gathered gather(const StageOptions& asked, const Communicator& world,
         check_profile(asked.run.profile);
         if (!start.checkpoint.empty()) {
             const CheckpointInfo info = read_checkpoint_info(start.checkpoint, true);
-            check_usage(!start.resumes || info.has_moments,
+            check_usage(info.has_moments || !start.resumes,
                         fmt::format("{} holds weights without the optimizer's moments: a run can start from it "
                                     "(--init-from), but not be resumed",
                                     start.checkpoint));

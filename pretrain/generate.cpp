@@ -70,7 +70,7 @@ int generate_command(std::span<const std::string> arguments, const Communicator&
                                 words.size(), context));
         return encoded;
     });
-    const auto model = load_for_inference(stored, {}, layout_from(layout_options, world), 1, context, world);
+    const auto model = load_for_inference(stored, {}, layout_from(layout_options, world), {1, context}, world);
     if (world.rank() == 0) fmt::print("{}", prompt);
     std::vector<Token> made;
     for (std::size_t step = 0; step < max_tokens; ++step) {

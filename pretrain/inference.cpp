@@ -24,10 +24,9 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
 }
 
 std::unique_ptr<RankModel> load_for_inference(const StoredModel& stored, const HeadConfig& head, const Layout& layout,
-                                              std::size_t sequences, std::size_t length, const Communicator& world) {
+                                              const PassPlan& plan, const Communicator& world) {
     together(world, [&] { check_layout(stored.config, layout.extents.pipeline, layout.extents.tensor); });
-    auto model =
-        std::make_unique<RankModel>(world, layout, stored.config, head, PassPlan{sequences, length, 1}, std::nullopt);
+    auto model = std::make_unique<RankModel>(world, layout, stored.config, head, plan, std::nullopt);
     load_checkpoint(stored.path, model->store, {}, model->topology, {.moments = false, .verified = true});
     return model;
 }
@@ -37,10 +36,10 @@ std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch
     options.training = false;
     options.predict = true;
     evaluate_pass(model.stage, model.topology, model.layout.threads, batches, options);
-    std::size_t sequences = 0;
-    for (const MicroBatch& batch : batches) sequences += batch.sequences;
+    std::size_t documents = 0;
+    for (const MicroBatch& batch : batches) documents += batch.documents_begun();
     std::vector<float> scores = model.stage.scores();
-    scores.resize(sequences * outputs);
+    scores.resize(documents * outputs);
     model.topology.pipeline.broadcast(std::span<float>(scores), model.topology.extents.pipeline - 1);
     return scores;
 }

@@ -22,10 +22,10 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
 
 /// Weights loaded, nothing for training. Dropout is off. Collective.
 std::unique_ptr<RankModel> load_for_inference(const StoredModel& model, const HeadConfig& head, const Layout& layout,
-                                              std::size_t sequences, std::size_t length, const Communicator& world);
+                                              const PassPlan& plan, const Communicator& world);
 
-/// Scores of the head for each sequence of the batches, (sequences, outputs), on every rank of the replica. Collective
-/// over the replica.
+/// Scores of the head for each sequence of the batches, of a classifier for each document, (documents, outputs), on
+/// every rank of the replica. Collective over the replica.
 std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs);
 
 }  // namespace ulmpi

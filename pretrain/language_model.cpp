@@ -8,6 +8,7 @@
 #include "parallel/run_main.hpp"
 #include "pretrain/gather.hpp"
 #include "pretrain/resuming.hpp"
+#include "pretrain/vocabulary_transfer.hpp"
 
 namespace ulmpi {
 
@@ -132,7 +133,9 @@ int train_language_model(const LanguageModelRequest& asked, const StopSignals& s
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
     RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.adamw,
                     save_mode_from(spec.run.save_mode));
-    const Progress progress = start_from(spec, model);
+    std::optional<VocabularyMap> vocabulary;
+    if (spec.transfers_vocabulary) vocabulary = transferred_vocabulary(spec, shards.train, world);
+    const Progress progress = start_from(spec, model, vocabulary ? &*vocabulary : nullptr);
     LanguageModelTask task(model, shards.train, shards.valid ? &*shards.valid : nullptr, spec);
     const RunDescription description{spec.command, metadata_of(spec), shards.train.tokenizer_json(), spec.ini};
     return run_training(model, task, spec.training, spec.run, description, progress, signals, gathered.lock);

@@ -26,6 +26,9 @@ void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage&
         table.required("init-from");
         table.add("discriminative-factor", factor, "each block learns this many times slower than the one above it");
         table.range("discriminative-factor", 0.01, 1000);
+        table.add("transfer-vocabulary", transfer_vocabulary,
+                  "for shards of another tokenizer, which the model takes over: known tokens keep their weights, each "
+                  "other one begins as the mean of those that spell it");
         table.group("Model (its shape comes from --init-from)");
         add_dropout_options(table, shape);
     } else {
@@ -70,17 +73,36 @@ void read_inputs(const LanguageModelRequest& asked, Facts& facts) {
     if (!facts.tokenizer) facts.tokenizer = facts.shards.at("data").tokenizer;
 }
 
+namespace {
+
+void take_over_vocabulary(LanguageModelSpec& spec) {
+    check_usage(
+        spec.tokenizer.fingerprint != spec.shards.tokenizer.fingerprint,
+        fmt::format("--transfer-vocabulary: {} was made with the model's own tokenizer: leave it out", spec.data));
+    spec.transfers_vocabulary = true;
+    spec.tokenizer = spec.shards.tokenizer;
+    spec.model.vocabulary = spec.tokenizer.vocabulary;
+    spec.model.end_of_text = spec.tokenizer.end_of_text;
+    check_model(spec.model);
+    check_layout(spec.model, spec.layout.extents.pipeline, spec.layout.extents.tensor);
+}
+
+}  // namespace
+
 LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts) {
     const LanguageModelRequest all = settled(asked, facts);
     const LanguageModelOptions& o = all.options;
     LanguageModelSpec spec{resolve_run(asked.stage.command, all.table, o, facts), o.data, o.valid,
                            facts.shards.at("data"), o.factor};
+    if (o.transfer_vocabulary && facts.source && !facts.resumed) take_over_vocabulary(spec);
     for (const auto& [name, shards] : facts.shards)
-        check_usage(shards.tokenizer.fingerprint == spec.tokenizer.fingerprint,
-                    fmt::format("{} was made with another tokenizer than {}: make its shards again with the same "
-                                "tokenizer.json",
-                                name == "data" ? o.data : o.valid,
-                                facts.source ? "the model of " + facts.source->path : o.data));
+        check_usage(
+            shards.tokenizer.fingerprint == spec.tokenizer.fingerprint,
+            fmt::format("{} was made with another tokenizer than {}: make its shards again with the same "
+                        "tokenizer.json{}",
+                        name == "data" ? o.data : o.valid,
+                        facts.source && !spec.transfers_vocabulary ? "the model of " + facts.source->path : o.data,
+                        asked.stage.continues && name == "data" ? ", or give --transfer-vocabulary on" : ""));
     const std::size_t length = spec.model.context;
     spec.steps = steps_of(o.training, windows_of(spec.shards.tokens, length, spec.shards.first_file), length);
     const int replicas = spec.layout.extents.data;

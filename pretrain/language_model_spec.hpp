@@ -23,6 +23,7 @@ struct LanguageModelOptions : StageOptions {
 
     std::string data, valid;
     double factor = 1;
+    bool transfer_vocabulary = false;
 };
 
 /// What was asked of a stage: options, and the table bound to them that knows where each came from. A value: the table
@@ -40,6 +41,8 @@ struct LanguageModelSpec : RunSpec {
     std::string data, valid;  ///< shards; valid may be empty
     ShardFacts shards = {};   ///< of `data`
     double factor = 1;        ///< each block learns this many times slower than the one above it
+    bool transfers_vocabulary =
+        false;  ///< the shards' tokenizer takes the place of the source's (vocabulary_transfer.hpp)
 };
 
 /// What was asked for, with what the source says where nothing was given; all checks that need no data. Pure; throws

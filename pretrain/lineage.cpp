@@ -19,9 +19,11 @@ using nlohmann::json;
 constexpr std::array<const char*, 5> inputs{"data", "train", "valid", "test", "tokenizer"};
 
 // They say where a run lives, what it writes, and how the ranks share the work: nothing of what is learned.
-constexpr std::array<std::string_view, 16> of_the_job{"run",
+// A vocabulary is taken over where parent and data, which are told apart, differ in it.
+constexpr std::array<std::string_view, 17> of_the_job{"run",
                                                       "resume",
                                                       "init-from",
+                                                      "transfer-vocabulary",
                                                       "save-interval",
                                                       "save-mode",
                                                       "keep-last",

@@ -21,7 +21,7 @@ std::vector<MicroBatch> LmBatches::of_step(std::uint64_t step, int replica, int 
         MicroBatch& batch = batches.emplace_back();
         batch.sequences = std::min(micro_batch_, rows.last - first);
         batch.length = length_;
-        batch.first_sequence = static_cast<std::uint32_t>(first);
+        batch.first_sequence = batch.first_row = static_cast<std::uint32_t>(first);
         for (std::size_t row = first; row < first + batch.sequences; ++row) {
             batch.samples.push_back(window_at(seed_, step * global_batch_ + row, windows_));
             dataset_.read_window(batch.samples.back(), window);

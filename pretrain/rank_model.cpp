@@ -39,16 +39,22 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 fmt::format("this run needs far more memory than there is: activations of {:.0e} elements; use a "
                             "smaller --micro-batch-size, --seq-length or --num-layers",
                             elements));
-    const BatchPlan batches{
-        plan.sequences, plan.length, training ? slots_needed(layout.schedule, stage.place(), plan.micro_batches) : 1,
-        layout.threads, training,    layout.precision};
+    const int most = std::max(plan.micro_batches, static_cast<int>(plan.chunks));
+    const BatchPlan batches{plan.sequences,
+                            plan.length,
+                            training ? slots_needed(layout.schedule, stage.place(), most, plan.micro_batches) : 1,
+                            layout.threads,
+                            training,
+                            layout.precision,
+                            plan.documents};
     const std::size_t weights = store.size() * sizeof(Real);
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
     memory = {weights + rounded,
               training ? weights : 0,
               training ? 2 * weights : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
-              2 * sizeof(Token) * plan.sequences * plan.length * static_cast<std::size_t>(plan.micro_batches),
+              2 * sizeof(Token) * plan.length *
+                  std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
               saves ? save_memory(plan_save(store, true, topology), *saves) : 0};
 
     // What the ranks of a node need together must fit what it has.

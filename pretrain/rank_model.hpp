@@ -12,10 +12,12 @@
 namespace ulmpi {
 
 /// Largest pass that will be played: sequences and tokens of a micro-batch, micro-batches of a replica's share of a
-/// step.
+/// step. Where documents are longer than the context, the chunks of that share make more micro-batches, of which GPipe
+/// has no more than the former number in flight; and so many documents have chunks in several micro-batches.
 struct PassPlan {
     std::size_t sequences = 1, length = 1;
     int micro_batches = 1;
+    std::size_t chunks = 0, documents = 0;
 };
 
 /// Bytes that a rank will need: weights, gradients, moments, activations, the tokens of a step, and what saving takes.

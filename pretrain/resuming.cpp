@@ -10,7 +10,7 @@ std::string command_to_go_on(const RunOptions& run) {
     return run.resume == "auto" ? "the same command" : "the same command with --resume auto";
 }
 
-Progress start_from(const RunSpec& run, RankModel& model) {
+Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* vocabulary) {
     if (run.resumed) {
         load_checkpoint(run.source->path, model.store,
                         {model.optimizer->first_moments(), model.optimizer->second_moments()}, model.topology,
@@ -23,7 +23,7 @@ Progress start_from(const RunSpec& run, RankModel& model) {
         return progress;
     }
     model.store.initialize(run.training.seed);
-    LoadPolicy weights{.moments = false, .verified = true};
+    LoadPolicy weights{.moments = false, .verified = true, .vocabulary = vocabulary};
     if (run.head) weights.may_be_new = [](const std::string& name) { return name.starts_with("classifier."); };
     if (run.source) load_checkpoint(run.source->path, model.store, {}, model.topology, weights);
     return {};

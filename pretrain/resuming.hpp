@@ -13,7 +13,7 @@ namespace ulmpi {
 std::string command_to_go_on(const RunOptions& run);
 
 /// The weights that a run starts with: those it goes on from, with moments and progress; its parent's, a head made new;
-/// or all made new. Collective.
-Progress start_from(const RunSpec& run, RankModel& model);
+/// or all made new. `vocabulary`: from its parent's to its own, where they differ. Collective.
+Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* vocabulary = nullptr);
 
 }  // namespace ulmpi

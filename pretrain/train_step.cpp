@@ -10,15 +10,29 @@
 namespace ulmpi {
 namespace {
 
+// A document with chunks in several micro-batches can be judged when all of them have gone by: forward alone, dropout
+// and all, of which only what was pooled stays.
+void judge_documents(Stage& stage, const Topology& topology, const Team& team) {
+    const std::vector<int> parts = stage.micro_batches(true);
+    if (parts.empty()) return;
+    play_schedule(forward_of(parts), stage, {}, topology.pipeline, team, topology.timeline);
+    stage.judge_documents(team);
+}
+
+// Where nothing but the head is trained, judging the documents was all that they were needed for; otherwise their
+// chunks go forward once more, the same way, and then back.
 void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options, const Team& team) {
+    Stage& stage = trainee.stage;
     const Topology& topology = trainee.topology;
-    const StagePlace& place = trainee.stage.place();
-    std::vector<Action> actions =
-        training_actions(trainee.schedule, place.stage, place.stages, static_cast<int>(batches.size()));
-    const bool goes_back = options.training && (trainee.stage.trains_blocks(options.first_trained_group));
-    play_schedule(goes_back ? actions : forward_only(actions), trainee.stage,
-                  trainee.stage.gradient_edges(options.first_trained_group), topology.pipeline, team,
-                  topology.timeline);
+    judge_documents(stage, topology, team);
+    const bool head_alone = options.first_trained_group > static_cast<int>(stage.config().layers);
+    const bool goes_back = options.training && stage.trains_blocks(options.first_trained_group);
+    const std::vector<Action> actions =
+        head_alone ? forward_of(stage.micro_batches(false))
+                   : training_actions(trainee.schedule, stage.place().stage, stage.place().stages,
+                                      static_cast<int>(batches.size()), stage.slots());
+    play_schedule(goes_back ? actions : forward_only(actions), stage, stage.gradient_edges(options.first_trained_group),
+                  topology.pipeline, team, topology.timeline);
 }
 
 // Tied embeddings live on the first and the last stage, each with the gradient of its own use.
@@ -89,16 +103,17 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
 double evaluate_pass(Stage& stage, const Topology& topology, int threads, const std::vector<MicroBatch>& batches,
                      const PassOptions& options) {
     stage.start(batches, options);
-    const std::vector<Action> actions = forward_only(gpipe(static_cast<int>(batches.size())));
-    run_team(threads,
-             [&](const Team& team) { play_schedule(actions, stage, {}, topology.pipeline, team, topology.timeline); });
+    run_team(threads, [&](const Team& team) {
+        judge_documents(stage, topology, team);
+        play_schedule(forward_of(stage.micro_batches(false)), stage, {}, topology.pipeline, team, topology.timeline);
+    });
     double loss = own_loss(stage, topology);
     topology.model.all_reduce_sum(std::span<double>(&loss, 1));
     return loss;
 }
 
-int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches) {
-    return most_in_flight(training_actions(schedule, place.stage, place.stages, micro_batches));
+int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches, int at_most) {
+    return most_in_flight(training_actions(schedule, place.stage, place.stages, micro_batches, at_most));
 }
 
 }  // namespace ulmpi

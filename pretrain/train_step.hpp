@@ -38,7 +38,7 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
 double evaluate_pass(Stage& stage, const Topology& topology, int threads, const std::vector<MicroBatch>& batches,
                      const PassOptions& options);
 
-/// Slots a stage needs to play a step of up to `micro_batches`.
-int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches);
+/// Slots a stage needs to play a step of up to `micro_batches`, with GPipe `at_most` of them at a time.
+int slots_needed(PipelineSchedule schedule, const StagePlace& place, int micro_batches, int at_most);
 
 }  // namespace ulmpi

@@ -145,7 +145,7 @@ private:
             train_step(trainee, plan.batches, options, plan.rates, training_.clip_grad, progress_.step + 1);
         for (const MicroBatch& batch : plan.batches)
             for (std::size_t i = 0; i < batch.samples.size(); ++i)
-                read_here_ += ledger_entry(progress_.step, batch.first_sequence + i, batch.samples[i]);
+                read_here_ += ledger_entry(progress_.step, batch.first_row + i, batch.samples[i]);
         ++progress_.step;
         progress_.tokens += plan.tokens;
         return result;

@@ -1,6 +1,6 @@
 #pragma once
-// Classifier head (Howard & Ruder 2018, section 3.3): concat pooling over a sequence's real positions, then two blocks
-// of normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes.
+// Classifier head (Howard & Ruder 2018, section 3.3): concat pooling over a document's tokens, then two blocks of
+// normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes.
 
 #include <memory>
 #include <string>
@@ -9,19 +9,24 @@
 #include "model/layers/head.hpp"
 #include "model/layers/head_norm.hpp"
 #include "model/layers/norm.hpp"
+#include "model/layers/pooling.hpp"
 #include "model/parameters.hpp"
 
 namespace ulmpi {
-
-enum class Pooling { concat, last, max, mean, first };
-Pooling pooling_from(const std::string& name);  ///< UsageError naming --pooling and its values
-std::string to_string(Pooling);
 
 struct ClassifierConfig {
     std::size_t classes = 0, hidden = 50;
     Pooling pooling = Pooling::concat;
     HeadNormKind norm = HeadNormKind::layernorm;
     double dropout1 = 0.4, dropout2 = 0.1;  ///< before the first and the second linear layer
+};
+
+/// What the head has to know of each document that it judges.
+struct Documents {
+    std::vector<std::int32_t> labels;
+    std::vector<std::uint32_t> places;  ///< of its first chunk in the GLOBAL batch: names its dropout masks
+    std::size_t size() const { return places.size(); }
+    Documents part(Range range) const;
 };
 
 /// Small beside the encoder: every slice computes it whole, one worker the two blocks. Parameters "classifier.norm1",
@@ -35,25 +40,50 @@ public:
     void predict(View<Real> scores, View<Real> x, Context& context) const override;
     std::size_t outputs() const override { return config_.classes; }
 
+    // Documents with chunks in several micro-batches. Forward of each such micro-batch pools, in their order; when all
+    // have gone by, the head judges the documents; backward of each micro-batch then begins with what they left.
+
+    DocumentPools allocate_pools(std::size_t documents, Arena& arena) const {
+        return DocumentPools::allocate(documents, config_.pooling, width_, arena);
+    }
+    /// All workers: `pools`, which has a row for each document of the micro-batch, takes up its chunks.
+    void pool_chunks(const DocumentPools& pools, View<Real> x, Context& context) const;
+    /// One worker, `at_a_time` documents at a time in the arena. Returns the sum of their losses; when training, adds
+    /// to the head's gradients, and pools.pooled becomes the gradient of itself.
+    double judge(const DocumentPools& pools, const Documents& documents, const PassOptions& options,
+                 std::size_t at_a_time, Arena& arena) const;
+    /// One worker: their class probabilities instead, (documents, classes).
+    void predict(View<Real> probabilities, const DocumentPools& pools, const Documents& documents,
+                 const PassOptions& options, std::size_t at_a_time, Arena& arena) const;
+    /// All workers: dL/dx of the micro-batch's chunks from the gradients in `pools`, rows as above.
+    void spread_gradient(View<Real> gradient, const DocumentPools& pools, View<Real> x, Context& context) const;
+
 private:
     struct Affine {
         ParameterId weight, bias;
     };
-    /// What the two blocks compute for a batch of pooled sequences, one row a sequence.
-    struct Activations {
-        View<Real> pooled, statistics1, z1, a, statistics2, z2, scores;
+    /// The states that are pooled, and what their normalisation keeps for backward.
+    struct Encoded {
+        View<Real> h, statistics;
     };
-    Activations allocate(std::size_t sequences, Arena& arena) const;
+    /// What the two blocks compute for pooled documents, one row each. softmax: maximum, sum, target, scale.
+    struct Activations {
+        View<Real> pooled, statistics1, z1, a, statistics2, z2, scores, softmax;
+    };
+    Activations allocate(View<Real> pooled, Arena& arena) const;
     Affine declare_linear(const std::string& name, std::size_t out, std::size_t in, bool first_slice) const;
-    std::size_t pooled_width() const { return width_ * (config_.pooling == Pooling::concat ? 3 : 1); }
-    void encode(View<Real> h, View<Real> statistics, View<Real> x, Context& context) const;
-    void pool(View<Real> pooled, View<std::int32_t> argmax, View<const Real> h, const Context& context) const;
-    void pool_backward(View<Real> dh, View<const Real> dpooled, View<const std::int32_t> argmax,
-                       const Context& context) const;
-    void drop(View<Real> y, int which, const Context& context) const;
-    void blocks_forward(const Activations& act, const Context& context) const;
+    std::size_t pooled_width() const { return ulmpi::pooled_width(config_.pooling, width_); }
+    Encoded encode(View<Real> x, Context& context) const;
+    void drop(View<Real> y, int which, const Documents& documents, const PassOptions& options) const;
+    void blocks_forward(const Activations& act, const Documents& documents, const PassOptions& options) const;
     /// Turns act.scores from class weights × (p - onehot) into gradients; returns dpooled in act.z1.
-    void blocks_backward(const Activations& act, const Context& context) const;
+    void blocks_backward(const Activations& act, const Documents& documents, const PassOptions& options) const;
+    /// Both, with cross-entropy between them. Returns the sum of the losses.
+    double judge_rows(const Activations& act, const Documents& documents, const PassOptions& options) const;
+    void predict_rows(View<Real> probabilities, const Activations& act, const Documents& documents,
+                      const PassOptions& options) const;
+    void encoder_backward(View<Real> gradient, View<const Real> dpooled, View<const std::int32_t> argmax,
+                          const Encoded& encoded, View<Real> x, Context& context) const;
 
     ParameterStore& store_;
     ClassifierConfig config_;

@@ -10,6 +10,7 @@ import subprocess
 import time
 import zlib
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,14 @@ class Method:
         raise NotImplementedError
 
 
+def words(options: Options) -> str:
+    """As a reader sees them: the program's own options, or names and values."""
+    return " ".join(options["options"] if "options" in options else [f"{name} {value}" for name, value in options.items()])
+
+
+@lru_cache
 def commit() -> str:
-    """Of the source tree, with a + where it was changed since; empty outside a repository."""
+    """Of the source tree that this process runs, with a + where it was changed since; empty outside a repository."""
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
         return done.stdout.strip()

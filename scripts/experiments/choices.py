@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from cells import Records, unpack
+from cells import Records, unpack, words
 from compare import Estimate, variance, verdict
 
 Seeds = list[list[int]]  # wrong answers by seed; each seed validates on rows of its own
@@ -37,10 +37,6 @@ def table(records: list[dict[str, Any]]) -> list[str]:
         lines.append(f"| {options} | {100 * found.mean:.2f} ± {100 * found.standard_error:.2f} | {100 * to.mean:+.2f} ± "
                      f"{100 * to.standard_error:.2f} | {verdict(to) if own is not first else ''} |")
     return lines
-
-
-def words(options: dict[str, Any]) -> str:
-    return " ".join(options["options"]) if "options" in options else str(options)
 
 
 def main(arguments: list[str]) -> None:

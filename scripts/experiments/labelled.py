@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 from labelled_set import split_off  # noqa: E402
 import labelled_text  # noqa: E402
 from labelled_text import fraction  # noqa: E402

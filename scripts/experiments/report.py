@@ -8,14 +8,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Records, unpack
+from cells import ROOT, Records, unpack, words
 from compare import Estimate, Wrong, difference, error, verdict, verdict_of_all
 
 Record = dict[str, Any]
 Group = dict[str, list[Record]]  # method -> its records, a seed each
 
 TITLES = {
-    "majority": "always the commonest label",
+    "majority": "always the commonest label (the first of equals)",
     "tf-idf": "TF-IDF, logistic regression",
     "nb-ngrams": "naive-Bayes-weighted n-grams, logistic regression",
     "fasttext": "fastText",
@@ -127,7 +127,7 @@ def provenance(records: list[Record], group: Group) -> list[str]:
         for record in group[method]:
             same = [r for r in records if all(r[key] == record[key] for key in ("task", "labels", "seed", "method"))]
             again = f"; the test set was read {len(same)} times for this cell" if len(same) > 1 else ""
-            lines.append(f"- {method}, seed {record['seed']}: {100 * record['error']:.2f} %, {record['options'] or 'no choice'}, "
+            lines.append(f"- {method}, seed {record['seed']}: {100 * record['error']:.2f} %, {words(record['options']) or 'no choice'}, "
                          f"commit {record['commit']}, {record['date']}, {record['cores']} cores of {record['cpu']}{again}")
     return lines + ["", "</details>", ""]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines import BASELINES
-from cells import ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack
+from cells import ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack, words
 from labelled import Row, draw, folds, read_rows, repeated, sha256
 from ours import RECIPES, Domain, Fit, Ours, Program
 from peers import FastaiUlmfit
@@ -245,8 +245,8 @@ def main(arguments: list[str]) -> int:
 
 
 def describe_choice(record: dict[str, Any]) -> str:
-    tried = [f"\n    {100 * one['error']:6.2f} %  {one['options']}" for one in record["candidates"]]
-    return "".join([f"chose {record['options']}"] + tried)
+    tried = [f"\n    {100 * one['error']:6.2f} %  {words(one['options'])}" for one in record["candidates"]]
+    return "".join([f"chose {words(record['options']) or 'nothing: there is no choice'}"] + tried)
 
 
 if __name__ == "__main__":

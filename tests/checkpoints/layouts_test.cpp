@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <numeric>
+#include <utility>
+
 #include "data/file_seal.hpp"
 #include "tests/checkpoints/sample_model.hpp"
 
@@ -174,6 +178,65 @@ TEST(Checkpoint, WeightsAloneAndAnotherHead) {
     EXPECT_EQ(unlike_lm, fresh);
     EXPECT_GT(unlike_before, taken / 2);
     EXPECT_LE(unlike_before, taken);
+}
+
+// A vocabulary in terms of the file's: every row of every layout is what the definition makes of the whole table.
+TEST(Checkpoint, AnotherVocabulary) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const auto file = folder / "lm.h5";
+    const std::vector<std::vector<Token>> sources{{3}, {5, 2, 5}, {},  {36, 0}, {3}, {1, 2, 4, 8},
+                                                  {},  {36},      {7}, {9},     {10}};
+    const VocabularyMap map{37, sources};
+    for (bool tied : {true, false})
+        for (const Extents& extents : grids_of(world.size())) {
+            const Topology topology(world, extents);
+            ModelConfig config = sample_config(tied);
+            SampleModel before(topology, config);
+            before.fill();
+            EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, before.store, before.moments(), topology),
+                      std::nullopt);
+            config.vocabulary = sources.size();
+            SampleModel after(topology, config);
+            load_checkpoint(file, after.store, {}, topology, {.moments = false, .vocabulary = &map});
+            const Hdf5File whole = Hdf5File::open(file);
+            std::size_t different = 0, tables = 0, others = 0;
+            for (const Parameter& p : after.store.parameters()) {
+                const std::span<const float> values = std::as_const(after.store).value_of(p);
+                if (p.name != "token_embedding" && p.name != "output.weight") {
+                    const auto same = std::ranges::find(before.store.parameters(), p.name, &Parameter::name);
+                    others += std::ranges::equal(values, before.store.value_of(*same)) ? 0U : 1U;
+                    continue;
+                }
+                ++tables;
+                const std::vector<float> table = whole.read<float>("/" + p.name);
+                const std::size_t first = p.slicing.whole() ? 0 : p.slicing.ranges[0].first;
+                for (std::size_t i = 0; i < values.size(); ++i) {
+                    std::vector<Token> rows = sources[first + i / config.hidden];
+                    if (rows.empty()) {
+                        rows.resize(37);
+                        std::iota(rows.begin(), rows.end(), 0);
+                    }
+                    std::ranges::sort(rows);
+                    double sum = 0;
+                    for (Token row : rows)
+                        sum += table[static_cast<std::size_t>(row) * config.hidden + i % config.hidden];
+                    const auto mean = static_cast<float>(sum / static_cast<double>(rows.size()));
+                    const bool exact = rows.size() == 1;
+                    different += exact ? values[i] != mean : std::abs(values[i] - mean) > 1e-6F;
+                }
+            }
+            EXPECT_EQ(different, 0U) << to_string(extents);
+            EXPECT_EQ(others, 0U) << to_string(extents);
+            int held = static_cast<int>(tables);
+            topology.model.all_reduce_sum(std::span<int>(&held, 1));
+            EXPECT_GE(held, tied ? 1 : 2);
+            const std::string wrong = message_of<UsageError>([&] {
+                const VocabularyMap other{36, sources};
+                load_checkpoint(file, after.store, {}, topology, {.moments = false, .vocabulary = &other});
+            });
+            EXPECT_NE(wrong.find("in shape [37, 12], this model needs [36, 12]"), std::string::npos) << wrong;
+        }
 }
 
 // Every refusal is a UsageError, the same on every rank, and names what is wrong.

@@ -118,7 +118,7 @@ UNUSABLE = {
     "broken gzip of labels": (2, CLASSIFIER + " --train broken.tsv.gz", "broken.tsv.gz"),
     "unseen label in the test": (2, CLASSIFIER + " --train train.tsv --test unseen.tsv", "unseen.tsv", "'odd'"),
     "unseen label to judge": (1, "evaluate --model classifier --test unseen.tsv", "unseen.tsv", "'odd'"),
-    "texts beyond the context": (2, CLASSIFIER + " --train train.tsv --max-length 64", "--max-length 64", "32"),
+    "BatchNorm beyond the context": (2, CLASSIFIER + " --train long.tsv --head-normalization batchnorm", "--head-normalization", "long.tsv has 1", "--max-length 32"),
     "classifier of nothing": (1, "finetune classifier --train train.tsv --run new", "--init-from", "--tokenizer"),
     "classifier of two tokenizers": (1, CLASSIFIER + " --train train.tsv --tokenizer tokenizer.json", "--tokenizer"),
     # asking models
@@ -190,6 +190,7 @@ class BadInput(Workshop):
             "tab.tsv": b"label\ttext\ngood\ta text\nbad another\n",
             "unlabelled.tsv": b"label\ttext\ngood\ta text\n\tanother\n",
             "none.tsv": b"label\ttext\n",
+            "long.tsv": b"label\ttext\ngood\ta\nbad\t" + b"house " * 60 + b"\n",
             "single.tsv": b"label\ttext\ngood\ta\ngood\tb\n",
             "unseen.tsv": b"label\ttext\ngood\ta\nodd\tb\n",
             "shard.h5": sorted(pathlib.Path("shards").glob("*.h5"))[0].read_bytes(),

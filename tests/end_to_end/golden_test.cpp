@@ -124,7 +124,8 @@ void run(const fs::path& path, const Layout& layout, int threads) {
         for (std::size_t i = 0; i < indices.size(); ++i) store.value_of(p)[i] = static_cast<Real>(whole.at(indices[i]));
     }
     Optimizer optimizer(store, golden.adamw);
-    stage.prepare({1, golden.config.context, slots_needed(layout.schedule, place, static_cast<int>(golden.batch)),
+    stage.prepare({1, golden.config.context,
+                   slots_needed(layout.schedule, place, static_cast<int>(golden.batch), static_cast<int>(golden.batch)),
                    threads, true});
     Trainee trainee{stage, store, optimizer, topology, layout.schedule, threads};
     const GroupRates rates{std::vector<double>(golden.config.layers + 2, golden.real("lr")), 0};

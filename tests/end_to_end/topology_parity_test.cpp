@@ -8,6 +8,7 @@
 #include <map>
 
 #include "parallel/error.hpp"
+#include "tests/reference/documents.hpp"
 #include "tests/reference/training.hpp"
 
 namespace ulmpi::reference {
@@ -24,10 +25,19 @@ struct Task {
     std::size_t steps = 20;
     Precision precision = Precision::fp32;
     double tolerance = in_double ? 1e-10 : 2e-5;
+    std::vector<std::size_t> lengths = {};  ///< of the documents of a global batch; empty: none is in chunks
 };
 
 /// Sequences [first, last) of step `step`, in micro-batches.
 std::vector<MicroBatch> micro_batches(const Task& task, std::size_t step, Range sequences) {
+    if (!task.lengths.empty()) {
+        const LabelledSet set = random_documents(task.lengths, task.config.vocabulary, task.head->classes, seed + step);
+        const std::vector<std::uint32_t> records = all_records(set);
+        const DocumentPlace first{sequences.first,
+                                  count_chunks(set, std::span(records).first(sequences.first), task.config.context)};
+        return document_batches(set, std::span(records).subspan(sequences.first, sequences.size()), first,
+                                {task.config.context, task.micro_batch, 0});
+    }
     std::vector<MicroBatch> batches;
     for (std::size_t first = sequences.first; first < sequences.last; first += task.micro_batch) {
         const std::size_t count = std::min(task.micro_batch, sequences.last - first);
@@ -48,8 +58,10 @@ Outcome train(const Task& task, const Communicator& world, const Layout& layout)
     const Extents extents = extents_for(world.size(), layout.pipeline, layout.tensor);
     const Range mine = even_slice(task.global_batch, static_cast<std::size_t>(extents.data),
                                   static_cast<std::size_t>(coordinates_of(world.rank(), extents).data));
-    Training training(task.config, task.head, world, layout, task.micro_batch,
-                      static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch));
+    const auto micro_batch_count = static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch);
+    const bool long_documents = !task.lengths.empty();
+    Training training(task.config, task.head, world, layout, task.micro_batch, long_documents ? 100 : micro_batch_count,
+                      micro_batch_count, long_documents ? mine.size() : 0);
     const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
     Outcome outcome;
     for (std::size_t step = 0; step < task.steps; ++step)
@@ -188,6 +200,22 @@ TEST(TopologyParityTest, Classifier) {
         task.first_trained_group = first;
         task.steps = 10;
         expect_the_same(fmt::format("classifier, frozen below {}", first).c_str(), task, all_layouts(4, 4));
+    }
+}
+
+// Up to 9 chunks: documents of one, of as many as a micro-batch takes, and of more, which GPipe plays in rounds.
+TEST(TopologyParityTest, DocumentsLongerThanTheContext) {
+    for (int first : {0, 3, 5}) {
+        Task task = four_layers();
+        task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+        task.lengths = {5, 40, 16, 80, 12, 17, 33, 24};
+        task.micro_batch = 3;
+        task.first_trained_group = first;
+        task.steps = 6;
+        std::vector<Layout> layouts = all_layouts(4, 4);
+        layouts.push_back({1, 1});
+        layouts.back().threads = 2;
+        expect_the_same(fmt::format("long documents, frozen below {}", first).c_str(), task, layouts);
     }
 }
 

@@ -55,7 +55,7 @@ Facts of_shards() {
 }
 Facts of_sets() {
     Facts facts{.threads = 2};
-    facts.sets["train"] = {{"bad", "good"}, 10, 90, 20, 1};
+    facts.sets["train"] = {{"bad", "good"}, 10, 90, 1, {20, 12, 9, 8, 8, 8, 7, 7, 6, 5}};
     facts.inputs["train"] = 6;
     facts.tokenizer = tokenizer;
     return facts;
@@ -96,6 +96,47 @@ TEST(RunSpecTest, AStageWithoutAParentTakesItsShapeFromTheOptionsAndItsVocabular
     EXPECT_FALSE(spec.head);
     EXPECT_EQ(metadata_of(spec)["data"], (json{{"path", "d"}, {"tokens", 10001}, {"fingerprint", 77}}));
     EXPECT_EQ(metadata_of(spec)["kind"], "language-model");
+}
+
+TEST(RunSpecTest, AVocabularyIsTakenOverWhenAsked) {
+    const TokenizerFacts own{78, 280, 5};
+    const auto facts_with = [&](const TokenizerFacts& of_shards_) {
+        Facts facts = with_parent(of_shards());
+        facts.shards["data"].tokenizer = of_shards_;
+        return facts;
+    };
+    const auto refusal = [](const std::string& arguments, const Facts& facts) -> std::string {
+        try {
+            resolve(language_model(domain_training(), arguments), facts);
+        } catch (const UsageError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    const LanguageModelSpec spec =
+        resolve(language_model(domain_training(), domain + " --transfer-vocabulary"), facts_with(own));
+    EXPECT_TRUE(spec.transfers_vocabulary);
+    EXPECT_EQ(spec.tokenizer, own);
+    EXPECT_EQ(spec.model.vocabulary, 280u);
+    EXPECT_EQ(spec.model.end_of_text, 5);
+    EXPECT_EQ(spec.model.hidden, 12u);
+    // It is settled by parent and data, so that runs from before there was a choice keep their lineage.
+    EXPECT_FALSE(lineage_of(spec)["options"].contains("transfer-vocabulary"));
+    // The run that goes on has taken it over already.
+    Facts later = gone_on(spec, "language-model", facts_with(own));
+    later.tokenizer = own;
+    const LanguageModelSpec resumed = resolve(language_model(domain_training(), domain), later);
+    EXPECT_FALSE(resumed.transfers_vocabulary);
+    EXPECT_EQ(resumed.model.vocabulary, 280u);
+
+    EXPECT_NE(refusal(domain, facts_with(own)).find("or give --transfer-vocabulary on"), std::string::npos);
+    EXPECT_NE(refusal(domain + " --transfer-vocabulary", facts_with(tokenizer)).find("the model's own tokenizer"),
+              std::string::npos);
+    Facts mixed = facts_with(own);
+    mixed.shards["valid"] = {"v/shard-00000.h5", 1000, tokenizer};
+    EXPECT_NE(
+        refusal(domain + " --valid v --transfer-vocabulary", mixed).find("v was made with another tokenizer than d"),
+        std::string::npos);
 }
 
 TEST(RunSpecTest, TheLengthIsCountedInUpdates) {
@@ -156,7 +197,9 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
         resolve(texts_classifier(classifier + " --pooling max --class-weights balanced"), with_parent(of_sets()));
     EXPECT_EQ(head.model, parent().model);
     EXPECT_EQ(head.options["num-layers"], 3);
-    EXPECT_EQ(head.max_length, 50u);
+    EXPECT_EQ(head.max_length, 0u);  // whole, in chunks of the context
+    EXPECT_EQ(head.pass.length, 50u);
+    EXPECT_EQ(head.pass.chunks, 0u);
     ASSERT_TRUE(head.head);
     EXPECT_EQ(head.head->classes, 2u);
     EXPECT_EQ(head.head->pooling, Pooling::max);
@@ -192,6 +235,26 @@ TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
     EXPECT_EQ(lineage_of(second), lineage_of(first));
     EXPECT_EQ(second.max_length, 40u);
     EXPECT_FALSE(second.classifier.gradual_unfreezing);
+}
+
+// Runs of before texts were read whole say 0 among their options and the context in their head.
+TEST(RunSpecTest, ARunThatCutAtItsContextGoesOnCutting) {
+    const ClassifierSpec first = resolve(texts_classifier(classifier), with_parent(of_sets()));
+    Facts facts = gone_on(first, "classifier", with_parent(of_sets()));
+    facts.source->metadata["classifier"]["max_length"] = 50;
+    EXPECT_EQ(resolve(texts_classifier("--train t.tsv --run r"), facts).max_length, 50u);
+}
+
+// 10 records, of which a replica of two has 5 at most: the longest take 3, 2, 1, 1, 1 chunks of 50 tokens.
+TEST(RunSpecTest, LongTextsArePlannedInChunks) {
+    Facts facts = with_parent(of_sets());
+    facts.ranks = 2;
+    facts.sets["train"].longest = {100, 75, 50, 50, 50, 50, 50, 50, 50, 50};
+    const ClassifierSpec spec =
+        resolve(texts_classifier(classifier + " --global-batch-size 10 --micro-batch-size 4"), facts);
+    EXPECT_EQ(spec.pass.sequences, 4u);
+    EXPECT_EQ(spec.pass.length, 50u);
+    EXPECT_EQ(spec.pass.chunks, 8u);
 }
 
 TEST(RunSpecTest, WhatIsGivenWinsOverWhatTheCheckpointSays) {
@@ -333,12 +396,13 @@ TEST(RunSpecTest, ClassifyingSaysWhatCannotBe) {
         {{classifier, [](Facts& facts) { facts.source->kind = "classifier"; }, {"no language model"}},
          {classifier + " --tokenizer k.json", as_it_is, {"leave --tokenizer out"}},
          {classifier + " --num-layers 2", as_it_is, {"--num-layers", "has 3"}},
-         {classifier + " --max-length 51", as_it_is, {"--max-length 51", "50 tokens"}},
+         {classifier + " --head-normalization batchnorm",
+          [](Facts& facts) { facts.sets["train"].longest.front() = 51; },
+          {"batchnorm", "50 tokens", "t.tsv has one of 51", "--max-length 50"}},
          {classifier, [](Facts& facts) { facts.sets["train"].classes = {"good"}; }, {"t.tsv has one class alone"}}},
         resolve_words);
     expect_refusals(of_sets(),
                     {{"--train t.tsv --run r", as_it_is, {"--init-from", "--tokenizer"}},
-                     {scratch + " --max-length 200", as_it_is, {"--max-length 200", "128 tokens"}},
                      {scratch + " --pp 5", [](Facts& facts) { facts.ranks = 5; }, {"4 layers"}}},
                     resolve_words);
     const ClassifierSpec before = resolve(texts_classifier(scratch), of_sets());

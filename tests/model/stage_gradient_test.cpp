@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "tests/reference/documents.hpp"
 #include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {
@@ -114,6 +115,25 @@ TEST(ClassifierGradientTest, MatchesCentralDifferences) {
             PassOptions o = training();
             o.class_weights = {1, 0.5F, 3};
             check_gradients(model, {random_labelled_batch(config, 2, 5, 8, 3, 1)}, o, threads, 1);
+        }
+}
+
+// Of up to 5 chunks: in one micro-batch, in several, and among short ones; weights are the same in every chunk.
+TEST(ClassifierGradientTest, OfDocumentsInChunks) {
+    for (Pooling pooling : {Pooling::concat, Pooling::last, Pooling::max, Pooling::mean, Pooling::first})
+        for (std::size_t micro_batch : {1u, 3u, 9u}) {
+            SCOPED_TRACE(fmt::format("{}, {} sequences at a time", to_string(pooling), micro_batch));
+            ModelConfig config = tiny_configs()[micro_batch == 3 ? 1 : 0].config;  // pre-LN, once post-LN
+            config.layers = 1;
+            config.context = 4;
+            config.residual_dropout = config.attention_dropout = 0.1;
+            const ClassifierConfig head{
+                .classes = 3, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .dropout2 = 0.1};
+            TinyModel model(config, head);
+            PassOptions o = training();
+            o.class_weights = {1, 0.5F, 3};
+            const LabelledSet set = random_documents({3, 11, 4, 7, 1, 9}, config.vocabulary, 3, 1);
+            check_gradients(model, batches_of(set, config.context, micro_batch, 5), o, micro_batch == 9 ? 2 : 1, 1);
         }
 }
 

@@ -79,7 +79,7 @@ void play(PipelineSchedule schedule, int micro_batches, int frozen, int threads)
     const int stage = pipeline.rank(), stages = pipeline.size();
     SCOPED_TRACE(testing::Message() << (schedule == PipelineSchedule::gpipe ? "gpipe" : "1f1b") << ", " << micro_batches
                                     << " micro-batches, " << frozen << " frozen, " << threads << " threads");
-    std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches);
+    std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches, micro_batches);
     if (stage < frozen) actions = forward_only(actions);
     CountingStage fake(stage, stages, most_in_flight(actions));
     fake.trains = stage >= frozen;

@@ -27,7 +27,7 @@ TEST(PipelineScheduleTest, EveryMicroBatchGoesOnceEachWay) {
     for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
         for (int stage = 0; stage < stages; ++stage) {
             std::set<int> forward, backward;
-            for (const Action& action : training_actions(schedule, stage, stages, micro_batches)) {
+            for (const Action& action : training_actions(schedule, stage, stages, micro_batches, micro_batches)) {
                 if (action.pass == Pass::forward) {
                     EXPECT_TRUE(forward.insert(action.micro_batch).second);
                 } else {
@@ -45,7 +45,7 @@ TEST(PipelineScheduleTest, EveryMicroBatchGoesOnceEachWay) {
 TEST(PipelineScheduleTest, InFlightAtMost) {
     for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
         for (int stage = 0; stage < stages; ++stage) {
-            const int most = most_in_flight(training_actions(schedule, stage, stages, micro_batches));
+            const int most = most_in_flight(training_actions(schedule, stage, stages, micro_batches, micro_batches));
             EXPECT_EQ(most,
                       schedule == PipelineSchedule::gpipe ? micro_batches : std::min(stages - stage, micro_batches));
         }
@@ -55,7 +55,7 @@ TEST(PipelineScheduleTest, InFlightAtMost) {
 TEST(PipelineScheduleTest, SlotsNeverCollide) {
     for_each_schedule([](PipelineSchedule schedule, int stages, int micro_batches) {
         for (int stage = 0; stage < stages; ++stage) {
-            const std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches);
+            const std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches, micro_batches);
             const int slots = most_in_flight(actions);
             std::map<int, int> held;  // slot -> micro-batch
             for (const Action& action : actions) {
@@ -70,6 +70,25 @@ TEST(PipelineScheduleTest, SlotsNeverCollide) {
     });
 }
 
+TEST(PipelineScheduleTest, GpipeGoesInRoundsWhereThereIsRoomForLess) {
+    using enum Pass;
+    EXPECT_EQ(gpipe(3, 2), (std::vector<Action>{
+                               {forward, 0}, {forward, 1}, {backward, 0}, {backward, 1}, {forward, 2}, {backward, 2}}));
+    for (int micro_batches = 1; micro_batches <= most_micro_batches; ++micro_batches)
+        for (int at_most = 1; at_most <= micro_batches; ++at_most) {
+            const std::vector<Action> actions = gpipe(micro_batches, at_most);
+            EXPECT_EQ(most_in_flight(actions), at_most);
+            std::vector<int> held(static_cast<std::size_t>(at_most), -1);
+            for (const Action& action : actions) {
+                int& slot = held[static_cast<std::size_t>(action.micro_batch % at_most)];
+                EXPECT_EQ(slot, action.pass == forward ? -1 : action.micro_batch);
+                slot = action.pass == forward ? action.micro_batch : -1;
+            }
+            EXPECT_EQ(actions.size(), 2 * static_cast<std::size_t>(micro_batches));
+            EXPECT_EQ(forward_only(actions), forward_only(gpipe(micro_batches, micro_batches)));
+        }
+}
+
 TEST(PipelineScheduleTest, ForwardOnlyKeepsTheOrder) {
     const std::vector<Action> actions = forward_only(one_forward_one_backward(1, 3, 5));
     ASSERT_EQ(actions.size(), 5u);
@@ -80,8 +99,8 @@ TEST(PipelineScheduleTest, ForwardOnlyKeepsTheOrder) {
 
 TEST(PipelineScheduleTest, NoMicroBatchesNoActions) {
     for (int stage = 0; stage < 3; ++stage) {
-        EXPECT_TRUE(training_actions(PipelineSchedule::gpipe, stage, 3, 0).empty());
-        EXPECT_TRUE(training_actions(PipelineSchedule::one_forward_one_backward, stage, 3, 0).empty());
+        EXPECT_TRUE(training_actions(PipelineSchedule::gpipe, stage, 3, 0, 1).empty());
+        EXPECT_TRUE(training_actions(PipelineSchedule::one_forward_one_backward, stage, 3, 0, 1).empty());
     }
 }
 
@@ -95,7 +114,7 @@ bool completes(PipelineSchedule schedule, int stages, int micro_batches, int tra
     };
     std::vector<Stage> stage(static_cast<std::size_t>(stages));
     for (int s = 0; s < stages; ++s) {
-        std::vector<Action> actions = training_actions(schedule, s, stages, micro_batches);
+        std::vector<Action> actions = training_actions(schedule, s, stages, micro_batches, micro_batches);
         if (s < trained) actions = forward_only(actions);
         stage[static_cast<std::size_t>(s)] = {actions, 0, most_in_flight(actions)};
     }

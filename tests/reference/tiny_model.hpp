@@ -79,12 +79,18 @@ public:
         for (const MicroBatch& b : batches) {
             plan.sequences = std::max(plan.sequences, b.sequences);
             plan.length = std::max(plan.length, b.length);
+            if (b.partial) plan.documents += b.documents_begun();
         }
         stage.prepare(plan);
         stage.start(batches, options);
-        const std::vector<Action> actions = one_forward_one_backward(0, 1, static_cast<int>(batches.size()));
         run_team(threads, [&](const Team& team) {
-            play_schedule(options.training ? actions : forward_only(actions), stage, {false, false}, alone_, team);
+            const auto play = [&](const std::vector<Action>& actions) {
+                play_schedule(actions, stage, {false, false}, alone_, team);
+            };
+            play(forward_of(stage.micro_batches(true)));
+            stage.judge_documents(team);
+            play(options.training ? one_forward_one_backward(0, 1, static_cast<int>(batches.size()))
+                                  : forward_of(stage.micro_batches(false)));
         });
         return stage.loss();
     }

@@ -15,14 +15,20 @@ struct Layout {
     Precision precision = Precision::fp32;
 };
 
-/// Collective to make. Holds room for up to `micro_batches` of up to `sequences` full sequences.
+/// Collective to make. Holds room for steps of up to `micro_batches` of up to `sequences` full sequences, with GPipe
+/// `at_most` (0: all) of them at a time, and for `documents` in several of them.
 struct Training {
     Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
-             std::size_t sequences, int micro_batches)
+             std::size_t sequences, int micro_batches, int at_most = 0, std::size_t documents = 0)
         : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
           place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
-          plan{sequences,      config.context, slots_needed(layout.schedule, place, micro_batches),
-               layout.threads, true,           layout.precision},
+          plan{sequences,
+               config.context,
+               slots_needed(layout.schedule, place, micro_batches, at_most > 0 ? at_most : micro_batches),
+               layout.threads,
+               true,
+               layout.precision,
+               documents},
           stage(config, head, store, place, topology.tensor),
           optimizer(allocated(layout.precision), AdamwConfig{}),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {

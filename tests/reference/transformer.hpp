@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data/chunks.hpp"
 #include "model/config.hpp"
 #include "model/context.hpp"
 #include "model/kernels/dropout.hpp"
@@ -60,6 +61,25 @@ public:
         Row p = log_softmax(classes(batch, s, options, head));
         for (double& x : p) x = std::exp(x);
         return p;
+    }
+
+    /// Scores of the classes for a document of any length, whose first chunk has this place in the global batch. The
+    /// chunks go through the model one by one, and each gives the states of the tokens that it answers for.
+    Row classes(const std::vector<Token>& document, std::uint32_t place, const PassOptions& options,
+                const ClassifierConfig& head) const {
+        Rows states;
+        std::uint32_t number = 0;
+        for (const ChunkBounds& chunk : chunks_of(document.size(), c_.context)) {
+            MicroBatch b;
+            b.sequences = 1;
+            b.length = chunk.length;
+            b.first_sequence = place + number++;
+            b.inputs.assign(document.begin() + static_cast<std::ptrdiff_t>(chunk.first),
+                            document.begin() + static_cast<std::ptrdiff_t>(chunk.first + chunk.length));
+            const Rows h = hidden(b, 0, options);
+            states.insert(states.end(), h.begin() + static_cast<std::ptrdiff_t>(chunk.first_pooled), h.end());
+        }
+        return classes(states, place, options, head);
     }
 
     /// Logits after one position of one sequence.
@@ -231,11 +251,16 @@ private:
         return y;
     }
 
-    /// Scores of the classes for one sequence: pooling, then two blocks.
     Row classes(const MicroBatch& batch, std::size_t s, const PassOptions& options,
                 const ClassifierConfig& head) const {
-        const auto length = static_cast<std::size_t>(batch.lengths[s]);
-        const Rows h = hidden(batch, s, options);
+        Rows h = hidden(batch, s, options);
+        h.resize(static_cast<std::size_t>(batch.lengths[s]));
+        return classes(h, batch.first_sequence + static_cast<std::uint32_t>(s), options, head);
+    }
+
+    /// Scores of the classes from the states of all tokens of a document: pooling, then two blocks.
+    Row classes(const Rows& h, std::uint32_t sequence, const PassOptions& options, const ClassifierConfig& head) const {
+        const std::size_t length = h.size();
         Row last = h[length - 1], most = h[0], mean(c_.hidden), pooled;
         for (std::size_t t = 0; t < length; ++t)
             for (std::size_t i = 0; i < c_.hidden; ++i) {
@@ -249,7 +274,6 @@ private:
         if (all || head.pooling == Pooling::mean) append(mean);
         if (head.pooling == Pooling::first) append(h[0]);
 
-        const std::uint32_t sequence = batch.first_sequence + static_cast<std::uint32_t>(s);
         const auto place = static_cast<std::uint32_t>(1 + 3 * c_.layers);
         Rows z{norm("classifier.norm1", pooled, Normalization::layernorm)};
         drop(z, options, place, head.dropout1, sequence);
@@ -260,6 +284,7 @@ private:
         return linear("classifier.output", z[0]);
     }
 
+public:
     static Row log_softmax(Row x) {
         double top = -std::numeric_limits<double>::infinity(), sum = 0;
         for (double v : x) top = std::max(top, v);
@@ -268,6 +293,7 @@ private:
         return x;
     }
 
+private:
     ModelConfig c_;
     std::map<std::string, Row> weights_;
 };

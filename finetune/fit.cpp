@@ -175,6 +175,7 @@ private:
 
     bool train_on_rows() {
         if (!record_.classifier_planned) plan_again();
+        if (!record_.baselines && !compare()) return false;
         ClassifierPlan& plan = record_.plan.classifier;
         if (record_.classifier_done) return true;
         const double before = clock_.spent();
@@ -196,6 +197,7 @@ private:
         speed.classifier = measure_classifier(task_, rows_, stages_, seconds_to_measure(clock_.given()), world_);
         record_.plan.classifier = plan_classifier(facts_with(task_.facts, rows_), speed, clock_.left());
         record_.classifier_planned = true;
+        if (record_.plan.classifier.rows < rows_.size()) record_.baselines.reset();  // they learn from the same rows
         rows_ = used_rows();
         if (leader_)
             fmt::print(stderr, "fit: the plan for the rest of the time:\n{}",

@@ -82,7 +82,6 @@ public:
             plan.judging = speed_.run + static_cast<double>(facts_.judged_tokens) / speed_.prediction;
         return plan;
     }
-    ClassifierPlan most() const { return classifier(facts_.rows(), epochs(facts_.rows()), folds_); }
     ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), std::min(folds_, 1u)); }
 
     // What is given up first costs the classifier the least: folds, then epochs, then rows.
@@ -147,7 +146,7 @@ FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_le
     const double usable = planner.usable(seconds_left);
     const double least_text = planner.text_seconds(planner.least_read()),
                  most_text = planner.text_seconds(planner.most_read());
-    const double least = planner.least().total(), most = planner.most().total();
+    const double least = planner.least().total();
     check_usage(least_text + least <= usable,
                 fmt::format("--minutes is too little for this task on this machine: stage 2 takes {} at least and "
                             "stage 3 {}; give --minutes {:.1f} or more",

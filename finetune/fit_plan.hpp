@@ -36,9 +36,9 @@ struct FitRecipe {
 
 /// What is known before anything is trained.
 struct FitFacts {
-    std::vector<std::uint64_t> rows_of_class;  ///< of the training rows
-    std::uint64_t tokens = 0;                  ///< of the training rows
-    std::uint64_t judged_tokens = 0;           ///< of the rows of --test and --valid
+    std::vector<std::uint64_t> rows_of_class = {};  ///< of the training rows
+    std::uint64_t tokens = 0;                       ///< of the training rows
+    std::uint64_t judged_tokens = 0;                ///< of the rows of --test and --valid
     bool has_test = false;
     std::uint64_t text_tokens = 0;  ///< of the text that stage 2 may read; 0: stage 2 is done, or left out
     std::size_t context = 1;        ///< tokens that the model sees at a time

@@ -19,7 +19,7 @@ struct Baseline {
 
 /// Rows that a classifier was not trained on, and what it says of them.
 struct JudgedRows {
-    LabelledSet rows;                       ///< labels and texts; tokens are not looked at
+    LabelledSet rows = {};                  ///< labels and texts; tokens are not looked at
     std::vector<float> probabilities = {};  ///< (rows, classes)
     std::vector<Baseline> baselines = {};
     std::vector<bool> known = {};  ///< the text stands among the training texts too; empty: not looked for
@@ -33,13 +33,13 @@ struct ErrorRate {
 };
 
 struct FitResult {
-    JudgedRows judged;  ///< no rows: nothing could be held out
-    FitPlan plan;       ///< as it was carried out: folds_held, rows
+    JudgedRows judged = {};  ///< no rows: nothing could be held out
+    FitPlan plan = {};       ///< as it was carried out: folds_held, rows
     std::uint64_t all_rows = 0;
     bool has_test = false;
     std::optional<ErrorRate> valid = std::nullopt;  ///< on --valid
     double seconds = 0, given = 0;                  ///< taken and given
-    std::string run;
+    std::string run = {};
 };
 
 /// Rows where the classifier is wrong, the surest first, `most` at most.

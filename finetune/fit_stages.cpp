@@ -29,6 +29,7 @@ std::string text_of(double value) { return fmt::format("{}", value); }
 
 FitStages::FitStages(const FitOptions& options, const OptionTable& table, const Communicator& world)
     : options_(options), layout_(options.layout) {
+    if (!table.given("micro-batch-size")) layout_.micro_batch = ClassifierStageOptions().layout.micro_batch;
     if (layout_.precision == "auto") layout_.precision = can_multiply_bf16(world) ? "bf16" : "fp32";
     const nlohmann::json values = table.json();
     for (const char* name : {"tensor-parallel-size", "pipeline-parallel-size", "pipeline-schedule", "micro-batch-size",

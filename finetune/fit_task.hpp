@@ -30,12 +30,12 @@ struct FitOptions {
 
 /// Alike on all ranks.
 struct FitTask {
-    StoredModel model;  ///< that it starts from
-    LabelledSet train;  ///< with texts, as are the others
-    std::optional<LabelledSet> test, valid;
-    FitFacts facts;
-    double encoding = 1;   ///< tokens a second that rank 0 makes of text
-    nlohmann::json asked;  ///< what must be the same when the fit goes on
+    StoredModel model;       ///< that it starts from
+    LabelledSet train = {};  ///< with texts, as are the others
+    std::optional<LabelledSet> test = std::nullopt, valid = std::nullopt;
+    FitFacts facts = {};
+    double encoding = 1;        ///< tokens a second that rank 0 makes of text
+    nlohmann::json asked = {};  ///< what must be the same when the fit goes on
 };
 
 /// Reads all of it and says what is odd about it. Collective; UsageError alike on all ranks: a model that is none, one

@@ -199,9 +199,11 @@ private:
         record_.classifier_planned = true;
         if (record_.plan.classifier.rows < rows_.size()) record_.baselines.reset();  // they learn from the same rows
         rows_ = used_rows();
+        FitFacts facts = task_.facts;
+        facts.text_tokens = 0;  // done
         if (leader_)
             fmt::print(stderr, "fit: the plan for the rest of the time:\n{}",
-                       description({{}, record_.plan.classifier}, facts_with(task_.facts, task_.train)));
+                       description({{}, record_.plan.classifier}, facts));
         remember();
     }
 

@@ -93,7 +93,7 @@ TEST(FitPlan, RefusesTooFewMinutesWithTheLeastThatDoes) {
     }
     const FitPlan p = plan(facts, 35);
     EXPECT_GE(p.classifier.rows, 100u);
-    EXPECT_EQ(p.text.read, 8000u);
+    EXPECT_GE(p.text.read, 8000u);
     EXPECT_LE(p.seconds(), 0.9 * 35);
     // What went before belongs to the minutes: 30 s more.
     try {

@@ -58,14 +58,14 @@ std::string place_of(const std::string& path) {
 }
 
 // A run that is still to be trained, as what begins with it will find it.
-CheckpointFacts to_be_trained(const std::string& run, const ModelConfig& model) {
-    return {run, "language-model", model, 0};
+CheckpointFacts to_be_trained(const std::string& run, const char* kind, const ModelConfig& model) {
+    return {run, kind, model, 0};
 }
 
 // Checks all that can be checked before files are read; the shape of its model, if that is known.
 std::optional<ModelConfig> checked_shape(const ConfiguredStage& stage, const std::optional<ModelConfig>& parent) {
     Facts facts{.ranks = stage.ranks_of_model};
-    if (parent) facts.source = to_be_trained(stage.init_from, *parent);
+    if (parent) facts.source = to_be_trained(stage.init_from, "language-model", *parent);
     const auto shape = [&](const auto& asked) {
         const auto all = settled(asked, facts);
         return model_of(all.table, all.options, facts);
@@ -91,13 +91,14 @@ ResolvedStage resolved(const LanguageModelRequest& asked, Facts facts, std::opti
     read_inputs(asked, facts);
     const LanguageModelSpec spec = resolve(asked, facts);
     return {lineage_of(spec),
-            {to_be_trained(spec.run.run, spec.model), TokenDataset(spec.data, SealCheck::length).tokenizer_json()}};
+            {to_be_trained(spec.run.run, "language-model", spec.model),
+             TokenDataset(spec.data, SealCheck::length).tokenizer_json()}};
 }
 
 ResolvedStage resolved(const ClassifierRequest& asked, Facts facts, std::optional<Tokenizer> tokenizer) {
     read_inputs(asked, facts, tokenizer);
     const ClassifierSpec spec = resolve(asked, facts);
-    return {lineage_of(spec), {to_be_trained(spec.run.run, spec.model), ""}};
+    return {lineage_of(spec), {to_be_trained(spec.run.run, "classifier", spec.model), ""}};
 }
 
 ResolvedStage resolved(const ConfiguredStage& stage, const KnownStage* parent) {

@@ -112,7 +112,7 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
     if (world.rank() == 0) say_what_is_cut(spec, gathered.facts);
     broadcast(sets, spec, world);
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
-    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.adamw,
+    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.optimizer_config(),
                     save_mode_from(spec.run.save_mode));
     const Progress progress = start_from(spec, model);
     ClassifierOptions how = spec.classifier;

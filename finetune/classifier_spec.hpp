@@ -24,7 +24,7 @@ struct ClassifierRequest {
 struct ClassifierSpec : RunSpec {
     std::string train, valid, test;  ///< labelled sets; the last two may be empty
     std::vector<std::string> classes = {};
-    std::size_t max_length = 0;  ///< longer texts are cut
+    std::size_t max_length = 0;  ///< longer texts are cut; 0: none
     ClassifierOptions classifier = {};
     bool balanced = false;  ///< the classes' weights are to be those of balanced_class_weights
 };

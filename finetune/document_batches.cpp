@@ -7,6 +7,9 @@
 namespace ulmpi {
 namespace {
 
+/// Of a document with chunks in several micro-batches: so that reading it takes little memory beside shorter ones.
+constexpr std::size_t chunks_at_a_time = 2;
+
 /// One chunk of record `index` of those that were asked for.
 struct Part {
     std::size_t index;
@@ -24,8 +27,9 @@ public:
         const bool partial = chunks.size() > reading_.micro_batch;
         if (partial != partial_ || (!partial && parts_.size() + chunks.size() > reading_.micro_batch)) finish();
         partial_ = partial;
+        const std::size_t room = partial ? std::min(reading_.micro_batch, chunks_at_a_time) : reading_.micro_batch;
         for (const ChunkBounds& bounds : chunks) {
-            if (parts_.size() == reading_.micro_batch) finish();
+            if (parts_.size() == room) finish();
             if (parts_.empty()) first_document_ = partial_documents_;
             parts_.push_back({index, bounds});
         }

@@ -24,8 +24,8 @@ struct DocumentPlace {
 std::size_t count_chunks(const LabelledSet& set, std::span<const std::uint32_t> records, std::size_t context);
 
 /// The records in order, the first of them at `first`. A micro-batch holds whole documents, as many as it has room for;
-/// documents with more chunks than that follow one another in micro-batches of their own, which are partial. Where no
-/// document is longer than the context, each is one sequence.
+/// documents with more chunks than that follow one another in micro-batches of their own, which are partial and hold
+/// two chunks. Where no document is longer than the context, each is one sequence.
 std::vector<MicroBatch> document_batches(const LabelledSet& set, std::span<const std::uint32_t> records,
                                          DocumentPlace first, const Reading& reading);
 

@@ -17,6 +17,7 @@
 #include "finetune/fit_rows.hpp"
 #include "finetune/fit_speed.hpp"
 #include "finetune/judge.hpp"
+#include "finetune/linear_fit.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/language_model.hpp"

@@ -46,14 +46,6 @@ std::vector<std::uint32_t> stratified_sample(std::span<const std::int32_t> label
     return rows;
 }
 
-std::vector<std::uint32_t> stratified_folds(std::span<const std::int32_t> labels, std::size_t /*classes*/,
-                                            std::uint32_t folds, std::uint64_t seed) {
-    std::vector<std::uint32_t> fold(labels.size());
-    std::uint32_t next = 0;
-    for (const std::uint32_t row : shuffled_by_class(labels, seed)) fold[row] = next++ % folds;
-    return fold;
-}
-
 LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part) {
     LabelledSet rows;
     rows.classes = set.classes;

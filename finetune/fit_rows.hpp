@@ -14,10 +14,6 @@ namespace ulmpi {
 std::vector<std::uint32_t> stratified_sample(std::span<const std::int32_t> labels, std::size_t classes,
                                              std::uint64_t count, std::uint64_t seed);
 
-/// Which of `folds` parts each row is held out with. The parts, and each class in them, differ by at most one row.
-std::vector<std::uint32_t> stratified_folds(std::span<const std::int32_t> labels, std::size_t classes,
-                                            std::uint32_t folds, std::uint64_t seed);
-
 /// The rows of a set that `part` names, in its order; all classes stay.
 LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part);
 

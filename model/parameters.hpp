@@ -40,6 +40,9 @@ struct Parameter {
     Init init;
     int group = 0;        ///< 0 embeddings, 1 … L blocks, L + 1 head: for freezing and discriminative rates
     bool counted = true;  ///< false on every rank but one of those that hold the same elements within a replica
+    /// Of a matrix of a block: how many matrices stand in it one upon the other (queries, keys and values: 3), each a
+    /// map of its own to an optimizer that asks for directions. 0: not one.
+    int stacked = 0;
     /// A running statistic (of BatchNorm): nothing is derived by it. What a step collects in its gradient is the value
     /// seen in the global batch, and the optimizer moves it a tenth of the way there.
     bool statistic = false;

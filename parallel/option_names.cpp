@@ -6,9 +6,25 @@ namespace ulmpi {
 
 const std::vector<std::string>& all_commands() {
     static const std::vector<std::string> names{
-        "data tokenizer",  "data shards",         "data encode", "data verify", "data show", "data ledger", "pretrain",
-        "finetune lm",     "finetune classifier", "submit",      "status",      "predict",   "evaluate",    "generate",
-        "checkpoint show", "checkpoint verify",   "bench step",  "bench gemm",
+        "data tokenizer",
+        "data shards",
+        "data encode",
+        "data verify",
+        "data show",
+        "data ledger",
+        "pretrain",
+        "finetune lm",
+        "finetune classifier",
+        "submit",
+        "status",
+        "predict",
+        "evaluate",
+        "generate",
+        "checkpoint show",
+        "checkpoint verify",
+        "checkpoint slim",
+        "bench step",
+        "bench gemm",
     };
     return names;
 }
@@ -98,6 +114,7 @@ const std::vector<std::string>& all_options() {
         "log-interval",
         "walltime",
         "profile",
+        "transfer-vocabulary",
         // classifier
         "gradual-unfreezing",
         "discriminative-factor",

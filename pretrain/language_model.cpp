@@ -131,7 +131,7 @@ int train_language_model(const LanguageModelRequest& asked, const StopSignals& s
                          open_shards(resolved, world.rank() == 0 ? SealCheck::every_byte : SealCheck::length));
     });
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
-    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.adamw,
+    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.optimizer_config(),
                     save_mode_from(spec.run.save_mode));
     std::optional<VocabularyMap> vocabulary;
     if (spec.transfers_vocabulary) vocabulary = transferred_vocabulary(spec, shards.train, world);

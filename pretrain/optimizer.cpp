@@ -18,8 +18,10 @@ void move_statistic(std::span<Real> p, std::span<Real> seen) {
 
 }  // namespace
 
-Optimizer::Optimizer(const ParameterStore& store, const AdamwConfig& config)
-    : config_(config), first_(store.size()), second_(store.size()) {}
+Optimizer::Optimizer(const ParameterStore& store, const AdamwConfig& config, const Communicator* tensor)
+    : config_(config), first_(store.size()), second_(store.size()) {
+    if (config.muon) muon_.emplace(store, tensor);
+}
 
 void Optimizer::step(ParameterStore& store, const GroupRates& rates, double gradient_scale, const Team& team) {
     team.single([&] {
@@ -34,6 +36,10 @@ void Optimizer::step(ParameterStore& store, const GroupRates& rates, double grad
             continue;
         }
         const auto group = static_cast<std::size_t>(p.group);
+        if (muon_ && Muon::takes(p)) {
+            muon_->step(store, p, first_, {rates.rate[group], config_.weight_decay, gradient_scale}, team);
+            continue;
+        }
         const auto updates = static_cast<double>(updates_[group]);
         const AdamwStep step{.lr = rates.rate[group],
                              .beta1 = config_.beta1,

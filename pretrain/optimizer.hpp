@@ -1,18 +1,21 @@
 #pragma once
-// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+// AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019); or, of the matrices of blocks, Muon.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "model/parameters.hpp"
 #include "parallel/team.hpp"
+#include "pretrain/muon.hpp"
 
 namespace ulmpi {
 
 struct AdamwConfig {
     double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
     double weight_decay = 0.1;  ///< matrices and embeddings only
+    bool muon = false;          ///< the matrices of blocks are Muon's
 };
 
 /// The rate of each parameter group for one update; groups below `first_trained` are frozen and do not move at all.
@@ -23,12 +26,14 @@ struct GroupRates {
 
 class Optimizer {
 public:
-    Optimizer(const ParameterStore& store, const AdamwConfig& config);
+    /// `tensor`: the ranks that hold the other slices of this stage, for Muon; it must outlive this. May be null where
+    /// no tensor is sliced.
+    Optimizer(const ParameterStore& store, const AdamwConfig& config, const Communicator* tensor = nullptr);
     /// One update with gradients * gradient_scale, and the gradients are zero afterwards. Every worker calls it. A
     /// group counts its own updates for the bias correction, so that one unfrozen late starts afresh.
     void step(ParameterStore& store, const GroupRates& rates, double gradient_scale, const Team& team);
 
-    /// Laid out like the store's buffers.
+    /// Laid out like the store's buffers. Muon's momentum is among the first; its second ones stay 0.
     std::span<Real> first_moments() { return first_; }
     std::span<Real> second_moments() { return second_; }
     /// Of all groups of the model, whether this rank has parameters of them or not; empty before the first update.
@@ -36,6 +41,7 @@ public:
 
 private:
     AdamwConfig config_;
+    std::optional<Muon> muon_;
     std::vector<Real> first_, second_;
     std::vector<std::uint64_t> updates_;
 };

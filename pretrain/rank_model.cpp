@@ -51,7 +51,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
     memory = {weights + rounded,
               training ? weights : 0,
-              training ? 2 * weights : 0,
+              training ? 2 * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
               2 * sizeof(Token) * plan.length *
                   std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
@@ -75,7 +75,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
-    if (adamw) optimizer.emplace(store, *adamw);
+    if (adamw) optimizer.emplace(store, *adamw, &topology.tensor);
     stage.prepare(batches);
 }
 

@@ -57,6 +57,8 @@ void add_optimizer_options(OptionTable& table, TrainingOptions& o) {
     table.choices("lr-schedule", {"cosine", "linear", "constant", "inv-sqrt", "wsd", "stlr"});
     table.add("warmup-steps", o.warmup_steps, "linear rise to the peak at the beginning", "updates");
     table.range("warmup-steps", 0, 1e12);
+    table.add("optimizer", o.optimizer, "muon: the matrices of blocks by orthogonalised momentum, all else by AdamW");
+    table.choices("optimizer", {"adamw", "muon"});
     table.add("weight-decay", o.adamw.weight_decay, "decoupled, of matrices and embeddings");
     table.range("weight-decay", 0, 100);
     table.add("adam-beta1", o.adamw.beta1, "decay of the first moment");
@@ -131,6 +133,12 @@ void add_shape_options(OptionTable& table, ShapeOptions& o) {
     table.add("zero-residual-init", o.model.zero_residual_init, "last matrix of each sublayer starts at 0");
     table.add("mask-documents", o.model.mask_documents, "no attention across an end-of-text token");
     add_dropout_options(table, o);
+}
+
+AdamwConfig TrainingOptions::optimizer_config() const {
+    AdamwConfig config = adamw;
+    config.muon = optimizer == "muon";
+    return config;
 }
 
 ModelConfig ShapeOptions::resolved() const {

@@ -22,9 +22,12 @@ struct TrainingOptions {
     double lr = 1e-3, min_lr = 0;
     std::string lr_schedule = "cosine";
     std::uint64_t warmup_steps = 0;
+    std::string optimizer = "adamw";
     AdamwConfig adamw;
     double clip_grad = 1;
     std::uint64_t seed = 1;
+    /// `adamw`, with Muon for the matrices of blocks where `optimizer` says so.
+    AdamwConfig optimizer_config() const;
 };
 
 /// Where a run lives, and what it writes when.

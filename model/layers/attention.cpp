@@ -18,6 +18,7 @@ LinearOptions qkv_options(const ModelConfig& config, const std::string& name, in
                           .slicing = {},
                           .bias = config.linear_bias,
                           .group = group,
+                          .stacked = 3,
                           .first_slice = slice == 0};
     const Range rows = head_rows(config, slice, slices);
     if (slices > 1)

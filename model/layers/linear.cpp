@@ -12,7 +12,8 @@ Linear::Linear(ParameterStore& store, const LinearOptions& o)
                              .slicing = o.slicing,
                              .init = Init::normal(o.deviation),
                              .group = o.group,
-                             .counted = !o.slicing.whole() || o.first_slice})),
+                             .counted = !o.slicing.whole() || o.first_slice,
+                             .stacked = o.stacked})),
       has_bias_(o.bias),
       row_parallel_(!o.slicing.whole() && o.slicing.axis == 1),
       group_(o.group) {

@@ -19,6 +19,7 @@ struct LinearOptions {
     bool bias = true;
     int group = 0;
     double deviation = 0.02;
+    int stacked = 1;          ///< matrices in it, one upon the other
     bool first_slice = true;  ///< this rank counts what all slices hold alike
 };
 

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -38,8 +39,12 @@ class Cell:
 
 def fingerprint(cell: Cell, definition: dict[str, Any]) -> str:
     """Of everything that a figure is meant to depend on: a finished cell counts as long as this is the same."""
-    text = json.dumps([asdict(cell), definition], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return mark([asdict(cell), definition])
+
+
+def mark(value: Any) -> str:
+    """Of anything that JSON can say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def pack(wrong: list[bool]) -> str:
@@ -80,6 +85,11 @@ class Records:
             os.fsync(file.fileno())
 
 
+def clean_environment() -> dict[str, str]:
+    """Without options of the program: they stand on the command line, where they are recorded."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ULMPI_")}
+
+
 @dataclass
 class Bench:
     """Where a method works at one cell: a folder of its own, and the commands that it ran there."""
@@ -93,12 +103,10 @@ class Bench:
         """Its standard output. What it says beside goes to a log, whose end is shown when it fails."""
         command = list(map(str, command))
         self.commands.append(shlex.join(command))
-        # Every option stands on the command line, where it is recorded.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ULMPI_")}
         self.folder.mkdir(parents=True, exist_ok=True)
         started = time.time()
         with open(self.folder / "log", "a+b") as log:
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=clean_environment()) as process:
                 try:
                     output, _ = process.communicate()
                 except BaseException:  # we are told to stop: the program may save, and leaves nothing behind
@@ -111,6 +119,10 @@ class Bench:
         self.seconds.append(round(time.time() - started, 1))
         return output.decode()
 
+    def result(self, command: list[Any]) -> dict[str, Any]:
+        """The line of JSON that a command ends in."""
+        return json.loads(self.run(command).splitlines()[-1])
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -119,9 +131,17 @@ class Shared:
     commands: list[str] = field(default_factory=list)
 
 
+def portable(command: str, names: dict[str, str]) -> str:
+    """Paths of this machine by the names that are given for them."""
+    for path, name in names.items():
+        command = re.sub(rf"(?<!\S){re.escape(path)}(?=[/\s]|$)", lambda _: name, command)
+    return command
+
+
 class Method:
     """What is compared: trains on labelled rows, says labels."""
     deterministic = False  # whether all seeds say the same where nothing is drawn
+    most_folds = 5  # of those that there are: on so many its candidates are tried
 
     def definition(self) -> dict[str, Any]:
         """What its figures depend on beside the rows: options, candidates, the model that it starts from."""

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import subprocess
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Bench, Method, Options, Records, Shared
+from cells import Bench, Method, Options, Records, Shared, clean_environment, mark
 from labelled import Row, read_lines, read_rows, sha256, write_lines, write_rows
 
 # --- what each method runs: options of the program, to be changed here -------------------------------------------------
@@ -34,13 +35,14 @@ class Recipe:
     start: str  # "domain": the model after stage 2; "general": the one before it; "nothing": its shape alone
     options: list[str]
     candidates: list[list[str]]  # further options, among which validation chooses
+    folds: int = 5  # on so many of the folds
 
 
 RECIPES = {
     "three-stages": Recipe("domain", TRANSFER, [[]]),
     "without-stage-2": Recipe("general", TRANSFER, [[]]),
     "last-layer": Recipe("domain", LAST_LAYER, [[]]),
-    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES),
+    "scratch": Recipe("nothing", SCRATCH, SCRATCH_RATES, folds=2),
 }
 
 SHAPE = {"layers": "num-layers", "hidden": "hidden-size", "heads": "num-attention-heads", "ffn": "ffn-hidden-size",
@@ -63,29 +65,31 @@ class Program:
                 "0", self.executable]
 
     @cached_property
-    def model_folder(self) -> Path:
-        """Where the model's files lie: a shipped one's beside the executable, or in the source tree."""
-        if Path(self.model).is_file():
-            return Path(self.model).parent
-        places = [Path(self.model), Path(self.executable).parent / "models" / self.model, ROOT / "models" / self.model]
-        for folder in places:
-            if folder.is_dir():
-                return folder
-        raise ValueError(f"--init-from {self.model}: no such model; looked for {', '.join(map(str, places))}")
-
-    def tokenizer(self) -> Path:
-        for folder in (self.model_folder, self.model_folder.parent):  # a checkpoint lies in a folder of its run
-            if (folder / "tokenizer.json").is_file():
-                return folder / "tokenizer.json"
-        raise ValueError(f"--init-from {self.model}: no tokenizer.json beside this model")
+    def shown(self) -> dict[str, Any]:
+        """What `checkpoint show` says of the model: its file, wherever the program finds it, and its shape."""
+        done = subprocess.run([self.executable, "checkpoint", "show", self.model], capture_output=True, text=True,
+                              env=clean_environment())
+        if done.returncode != 0:
+            raise ValueError(f"--init-from {self.model}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
     @cached_property
     def model_identity(self) -> str:
         """Of the weights that a run starts from."""
-        weights = [Path(self.model)] if Path(self.model).is_file() else sorted(self.model_folder.rglob("*.h5"))
-        if not weights:
-            raise ValueError(f"--init-from {self.model}: no weights in {self.model_folder}")
-        return sha256(weights[-1])
+        return sha256(Path(self.shown["path"]))
+
+    def shape(self) -> list[str]:
+        """The options of a model of the same shape."""
+        return [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(self.shown["model"][key]))]
+
+    def tokenizer(self) -> Path:
+        """A file with the tokenizer that the checkpoint holds."""
+        import h5py
+        path = self.work / f"tokenizer-{self.model_identity[:16]}.json"
+        if not path.exists():
+            with h5py.File(self.shown["path"]) as checkpoint:
+                write_lines(path, [checkpoint["tokenizer"][()].decode()])
+        return path
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ class Domain:
     @cached_property
     def folder(self) -> Path:
         """By a mark of all that the model depends on."""
-        text = json.dumps([self.program.model_identity, self.options(), self.texts_mark])
-        return self.program.work / "domain" / f"{self.task}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        made_from = mark([self.program.model_identity, self.options(), self.texts_mark])
+        return self.program.work / "domain" / f"{self.task}-{made_from}"
 
     def run(self) -> Path:
         return self.folder / "run"
@@ -146,6 +150,10 @@ class Ours(Method):
     domain: Domain
     recipe: Recipe
 
+    @property
+    def most_folds(self) -> int:
+        return self.recipe.folds
+
     def definition(self) -> dict[str, Any]:
         return {"recipe": asdict(self.recipe), "classifier": CLASSIFIER, "epochs": EPOCHS,
                 "model": self.program.model_identity,
@@ -163,9 +171,7 @@ class Ours(Method):
             return ["--init-from", str(self.domain.run())]
         if self.recipe.start == "general":
             return ["--init-from", self.program.model]
-        shape = json.loads(bench.run([self.program.executable, "checkpoint", "show", self.program.model]))["model"]
-        given = [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(shape[key]))]
-        return ["--tokenizer", str(self.program.tokenizer()), *given]
+        return ["--tokenizer", str(self.program.tokenizer()), *self.program.shape()]
 
     def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
         rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))

@@ -1,19 +1,13 @@
 """Other programs that train in stages as we do."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cells import ROOT, Bench, Method, Options, Records, Shared
+from cells import ROOT, Bench, Method, Options, Records, Shared, mark
 from labelled import Row, read_lines, sha256, write_lines, write_rows
 from ours import Domain
-
-
-def mark(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,9 @@ def by_size(keys: Any, task: str) -> list[str]:
 
 
 def markdown(records: list[Record], pictures: dict[str, str]) -> str:
-    groups = newest(records)
-    lines = [HEAD]
+    models = [record for record in records if "bits_per_byte" in record]
+    records = [record for record in records if "wrong" in record]
+    groups, lines = newest(records), [HEAD]
     for task in sorted({task for task, _ in groups}, key=lambda task: (list(SETS).index(task) if task in SETS else 9, task)):
         lines += [f"## {SETS.get(task, task)}", ""]
         if task in pictures:
@@ -153,7 +154,23 @@ def markdown(records: list[Record], pictures: dict[str, str]) -> str:
         for labels in by_size(groups, task):
             group = groups[task, labels]
             lines += [f"### {count(labels, group)}", ""] + table(group, labels) + provenance(records, group)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines + (language_models(models) if models else [])).rstrip() + "\n"
+
+
+def language_models(records: list[Record]) -> list[str]:
+    """Bits a byte of the model to start from, beside those of others of its shape."""
+    latest = {(record["model"], record["text"]): record for record in records}
+    texts = list(dict.fromkeys(text for _, text in latest))
+    lines = ["## The language model to start from", "", "Bits a byte; in brackets the perplexity a word. All models have the "
+             "same shape and tokenizer.", "", "| model | " + " | ".join(texts) + " | parameters | seconds of training |",
+             "|---" * (len(texts) + 3) + "|"]
+    for model in dict.fromkeys(model for model, _ in latest):
+        own = [latest.get((model, text)) for text in texts]
+        first = next(record for record in own if record)
+        lines.append(f"| {model} | " + " | ".join(
+            f"{record['bits_per_byte']:.3f} ({record['word_perplexity']:.0f})" if record else "" for record in own) +
+            f" | {first['parameters']:,} | {first['training_seconds'] or ''} |")
+    return lines + ["", "`scripts/experiments/english.sh --data DIR --held-out FILE`", ""]
 
 
 def draw_picture(task: str, groups: dict[tuple[str, str], Group], path: Path) -> None:
@@ -194,7 +211,7 @@ def main(arguments: list[str]) -> None:
     records = [record for file in files for record in Records(file).all()]
     if not records:
         sys.exit("report.sh: no results yet; scripts/experiments/trec6.sh and its neighbours make some")
-    groups, pictures = newest(records), {}
+    groups, pictures = newest([record for record in records if "wrong" in record]), {}
     options.pictures.mkdir(parents=True, exist_ok=True)
     for task in {task for task, _ in groups if len(by_size(groups, task)) > 1}:
         path = options.pictures / f"results-{task.replace('_', '-')}.svg"

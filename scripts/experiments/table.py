@@ -3,7 +3,6 @@
 import argparse
 import fnmatch
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines import BASELINES
-from cells import ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack, words
+from cells import (ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack, portable,
+                   words)
 from labelled import Row, draw, folds, read_rows, repeated, sha256
 from ours import RECIPES, Domain, Fit, Ours, Program
 from peers import FastaiUlmfit
@@ -96,7 +96,7 @@ class Worker:
         rows, started = self.task.rows(cell), time.time()
         candidates = method.candidates(len(rows))
         wrong: list[list[bool]] = [[] for _ in candidates]
-        pairs = folds(rows) if len(candidates) > 1 else []
+        pairs = folds(rows)[:method.most_folds] if len(candidates) > 1 else []
         for fold, (train, valid) in enumerate(pairs):
             for place, options in enumerate(candidates):
                 bench = self.empty_bench(cell, f"fold-{fold}-candidate-{place}")
@@ -134,18 +134,13 @@ class Worker:
             "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"],
             "shared_seconds": round(shared.seconds, 1), "options": chosen["options"],
-            "commands": [self.portable(command) for command in shared.commands + bench.commands],
+            "commands": [portable(command, {str(self.work): "WORK"} | self.names) for command in shared.commands + bench.commands],
             "command_seconds": bench.seconds,
             "repeat": f"{self.repeat} --labels {cell.labels} --only {cell.method}", **machine(), "commit": commit(),
             "date": time.strftime("%Y-%m-%d"), "fingerprint": mark, "wrong": pack(wrong)}
         records.append(record)
         shutil.rmtree(bench.folder.parent, ignore_errors=True)
         return record
-
-    def portable(self, command: str) -> str:
-        for path, name in ({str(self.work): "WORK"} | self.names).items():
-            command = re.sub(rf"(?<!\S){re.escape(path)}(?=[/\s]|$)", lambda _: name, command)
-        return command
 
 
 def which_wrong(said: list[str], rows: list[Row]) -> list[bool]:
@@ -205,6 +200,7 @@ def task_of(options: argparse.Namespace) -> tuple[Task, str]:
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
+    commit()  # that of the code that runs, whatever happens to the tree meanwhile
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     task, repeat = task_of(options)
     work = options.work.resolve()

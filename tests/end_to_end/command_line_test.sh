@@ -78,6 +78,7 @@ evaluate
 generate
 checkpoint show
 checkpoint verify
+checkpoint slim
 bench step
 bench gemm
 COMMANDS

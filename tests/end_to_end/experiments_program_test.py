@@ -29,7 +29,8 @@ class Experiments(Workshop):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ok(f"pretrain --data shards {SHAPE} --train-steps 60 --global-batch-size 16 --lr 1e-2 --warmup-steps 10 --run one")
+        cls.ok(f"pretrain --data shards {SHAPE} --train-steps 60 --global-batch-size 16 --lr 1e-2 --warmup-steps 10 "
+               "--threads-per-rank 1 --run one", timeout=300)
         os.makedirs("data/trec6")
         for name, rows, seed in (("train", 90, 2), ("test", 60, 3)):
             write_labelled(f"{name}.tsv", rows, seed)
@@ -49,12 +50,12 @@ class Experiments(Workshop):
         super().tearDownClass()
 
     @classmethod
-    def run_table(cls):
+    def run_table(cls, model="one", status=0):
         output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            status = table.main(["--task", "trec6", "--data", "data", "--labels", "60", "--seeds", "1", "--work", "work",
-                                 "--init-from", "one", "--ulmpi", cls.ulmpi, "--ranks", "1", "--only", *ours.RECIPES])
-        if status != 0:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            ended = table.main(["--task", "trec6", "--data", "data", "--labels", "60", "--seeds", "1", "--work", "work",
+                                "--init-from", model, "--ulmpi", cls.ulmpi, "--ranks", "1", "--only", *ours.RECIPES])
+        if ended != status:
             raise AssertionError(output.getvalue())
         return output.getvalue()
 
@@ -79,6 +80,11 @@ class Experiments(Workshop):
         for method, starts in {"three-stages": f"WORK/domain/{domain.name}/run", "last-layer": f"WORK/domain/{domain.name}/run",
                                "without-stage-2": "MODEL"}.items():
             self.assertIn(f"finetune classifier --init-from {starts} ", self.results[method]["commands"][-2])
+
+    def test_a_model_that_is_missing_is_found_before_work_starts(self):
+        before = sorted(Path("work").iterdir())
+        self.assertIn("--init-from nowhere: ", self.run_table("nowhere", status=2))
+        self.assertEqual(sorted(Path("work").iterdir()), before)
 
     def test_what_is_finished_is_not_run_again(self):
         before = Path("work/results.jsonl").read_bytes()

@@ -223,6 +223,12 @@ class Cells(ToySet):
         with self.assertRaises(FileNotFoundError):
             self.worker().report(self.cell(), method, shared=cells.Shared())
 
+    def test_a_costly_method_is_tried_on_fewer_folds(self):
+        method = Shout()
+        method.most_folds = 2
+        self.assertEqual(self.worker().tune(self.cell(), method)["validated"], 8)
+        self.assertEqual(method.trained, [(marks, 16, 4) for _ in range(2) for marks in (1, 2, 3)])
+
     def test_what_was_interrupted_starts_again_and_what_is_finished_does_not(self):
         whole = [self.worker().report(self.cell(seed), Shout(), shared=cells.Shared()) for seed in range(3)]
         shutil.rmtree(self.work)
@@ -312,7 +318,8 @@ class Command(ToySet):
     def test_what_cannot_be_is_said_before_work_starts(self):
         for arguments, said in ((["--task", "trec6", "--only", "majorty"], "names no cell"),
                                 (["--task", "trec6", "--labels", "some"], "neither a number nor all"),
-                                (["--task", "trec6", "--init-from", "nowhere"], "--init-from nowhere")):
+                                (["--task", "trec6", "--ulmpi", "nowhere/ulmpi"], "nowhere/ulmpi"),
+                                (["--task", "trec6", "--minutes", "5", "--only", "fit-6"], "fit-5")):
             status, _, errors = self.run_table(*arguments)
             self.assertEqual(status, 2)
             self.assertIn(said, errors)
@@ -362,6 +369,16 @@ class Report(unittest.TestCase):
         said = report.markdown([old, new], {})
         self.assertIn("| TF-IDF, logistic regression | 10.0 ± 10.0 | 0.0 | 1 |", said)
         self.assertIn("the test set was read 2 times for this cell", said)
+
+
+    def test_language_models(self):
+        records = [{"model": model, "text": text, "bits_per_byte": bits, "word_perplexity": 100 * bits, "parameters": 3344064,
+                    "training_seconds": seconds} for model, seconds in (("english", 0), ("alone", 70))
+                   for text, bits in (("held out", 1.5), ("WikiText-2", 1.25))]
+        said = report.markdown(records[:3] + [records[0] | {"bits_per_byte": 1.2504}], {})
+        self.assertIn("| model | held out | WikiText-2 | parameters | seconds of training |", said)
+        self.assertIn("| english | 1.250 (150) | 1.250 (125) | 3,344,064 |  |", said)
+        self.assertIn("| alone | 1.500 (150) |  | 3,344,064 | 70 |", said)
 
 
 class Overlaps(unittest.TestCase):

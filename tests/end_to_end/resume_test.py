@@ -22,6 +22,15 @@ STAGES = {
 STAGES["finetune classifier"][0] = STAGES["finetune classifier"][0].replace("--global-batch-size 8 ", "")
 
 
+def resident_megabytes(pid):
+    """Of a process that may have ended."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+    except (OSError, IndexError):
+        return 0
+
+
 class Resume(Workshop):
     @classmethod
     def setUpClass(cls):
@@ -116,7 +125,8 @@ class Resume(Workshop):
         large = ["--num-layers 8 --hidden-size 1024 --num-attention-heads 8 --seq-length 32 --run both"]  # slow to begin
         words = [word for a in [PRETRAIN, *large] for word in a.split()]
         late = subprocess.Popen([self.ulmpi, *words], env=self.environment, stderr=subprocess.PIPE)
-        time.sleep(0.6)
+        while late.poll() is None and resident_megabytes(late.pid) < 200:  # it has looked, and makes its weights
+            time.sleep(0.02)
         self.assertFalse(os.path.exists("both"))
         shutil.copytree("earlier", "both")
         before = contents("both")

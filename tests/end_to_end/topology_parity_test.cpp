@@ -26,6 +26,7 @@ struct Task {
     Precision precision = Precision::fp32;
     double tolerance = in_double ? 1e-10 : 2e-5;
     std::vector<std::size_t> lengths = {};  ///< of the documents of a global batch; empty: none is in chunks
+    AdamwConfig optimizer = {};
 };
 
 /// Sequences [first, last) of step `step`, in micro-batches.
@@ -61,7 +62,7 @@ Outcome train(const Task& task, const Communicator& world, const Layout& layout)
     const auto micro_batch_count = static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch);
     const bool long_documents = !task.lengths.empty();
     Training training(task.config, task.head, world, layout, task.micro_batch, long_documents ? 100 : micro_batch_count,
-                      micro_batch_count, long_documents ? mine.size() : 0);
+                      micro_batch_count, long_documents ? mine.size() : 0, task.optimizer);
     const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
     Outcome outcome;
     for (std::size_t step = 0; step < task.steps; ++step)
@@ -134,6 +135,22 @@ TEST(TopologyParityTest, Threads) {
     Task task = four_layers();
     task.micro_batch = 3;
     expect_the_same("threads", task, layouts);
+}
+
+// The whole of a sliced matrix is orthogonalised: its slices alone would go elsewhere.
+TEST(TopologyParityTest, Muon) {
+    Task task = four_layers();
+    task.optimizer.muon = true;
+    expect_the_same("Muon", task, all_layouts(4, 4));
+    task.config.heads = 6;
+    task.config.hidden = 36;
+    task.config.ffn = 50;
+    task.config.activation = Activation::swiglu;
+    task.micro_batch = 3;
+    task.steps = 10;
+    std::vector<Layout> layouts = all_layouts(4, 4);
+    for (Layout& layout : layouts) layout.threads = 2;
+    expect_the_same("Muon, uneven, 2 threads", task, layouts);
 }
 
 // Nothing divides anything: 5 layers, 6 heads, 103 tokens, 6 sequences for 4 replicas in micro-batches of 2.

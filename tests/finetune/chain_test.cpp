@@ -6,6 +6,7 @@
 
 #include "parallel/error.hpp"
 #include "tests/data/temporary_folder.hpp"
+#include "tests/data/test_tokenizer.hpp"
 
 namespace ulmpi {
 namespace {
@@ -73,6 +74,23 @@ TEST_F(Chain, SaysWhatIsWrong) {
               std::string::npos);
     EXPECT_NE(refusal("[finetune.classifier]\ntrain = a.tsv\nrun = r\n").find("--tokenizer"), std::string::npos);
     EXPECT_NE(refusal("[submit.pretran]\nnodes = 2\n" + three).find("submit.pretrain"), std::string::npos);
+}
+
+TEST_F(Chain, RefusesTheInputsThatTheStageWouldRefuse) {
+    const std::string tokenizer = (folder_ / "tokenizer.json").string(), train = (folder_ / "train.tsv").string();
+    test_tokenizer().save(tokenizer);
+    const std::vector<ConfiguredStage> stages =
+        stages_of_file(file("[finetune.classifier]\ntokenizer = " + tokenizer + "\ntrain = " + train +
+                            "\nrun = " + (folder_ / "run").string() + "\n"));
+    const Communicator alone = Communicator::world();
+    const auto refusal_of = [&](const char* texts) {
+        write_whole(train, texts);
+        return message_of<UsageError>([&] { states_of(stages, alone); });
+    };
+    EXPECT_EQ(refusal_of("label\ttext\na\tthe cat\nb\tthe mat\n"), "");
+    EXPECT_EQ(refusal_of("label\ttext\na\tthe cat\na\tthe mat\n"),
+              "finetune classifier: " + train + " has one class alone; a classifier needs two or more");
+    EXPECT_NE(refusal_of("label\ttext\na the cat\n").find("no tab"), std::string::npos);
 }
 
 TEST_F(Chain, RecordsAreReadAsTheyWereWritten) {

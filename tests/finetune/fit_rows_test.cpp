@@ -44,21 +44,6 @@ TEST(FitRows, ASampleKeepsEveryClassAndItsShare) {
     EXPECT_NE(stratified_sample(labels, 4, 100, 7), stratified_sample(labels, 4, 100, 8));
 }
 
-TEST(FitRows, FoldsAreAlikeInEveryClass) {
-    const std::vector<std::int32_t> labels = uneven_labels();
-    for (const std::uint32_t folds : {2u, 3u, 5u}) {
-        const std::vector<std::uint32_t> fold = stratified_folds(labels, 4, folds, 7);
-        ASSERT_EQ(fold.size(), labels.size());
-        std::vector<std::vector<int>> counts(5, std::vector<int>(folds, 0));  // by class, and of all
-        for (std::size_t row = 0; row < fold.size(); ++row) {
-            ASSERT_LT(fold[row], folds);
-            ++counts[static_cast<std::size_t>(labels[row])][fold[row]];
-            ++counts[4][fold[row]];
-        }
-        for (const std::vector<int>& each : counts) EXPECT_LE(std::ranges::max(each) - std::ranges::min(each), 1);
-    }
-}
-
 TEST(FitRows, RowsOfASet) {
     LabelledSet set;
     set.classes = {"a", "b", "c"};

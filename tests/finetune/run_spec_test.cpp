@@ -250,8 +250,8 @@ TEST(RunSpecTest, LongTextsArePlannedInChunks) {
     Facts facts = with_parent(of_sets());
     facts.ranks = 2;
     facts.sets["train"].longest = {100, 75, 50, 50, 50, 50, 50, 50, 50, 50};
-    const ClassifierSpec spec =
-        resolve(texts_classifier(classifier + " --global-batch-size 10 --micro-batch-size 4"), facts);
+    const ClassifierSpec spec = resolve(
+        texts_classifier("--train t.tsv --run r --init-from lm --global-batch-size 10 --micro-batch-size 4"), facts);
     EXPECT_EQ(spec.pass.sequences, 4u);
     EXPECT_EQ(spec.pass.length, 50u);
     EXPECT_EQ(spec.pass.chunks, 8u);

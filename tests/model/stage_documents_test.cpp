@@ -150,24 +150,28 @@ TEST(StageDocumentsTest, ADocumentInOneChunkGivesTheBitsOfASequence) {
     }
 }
 
-// A document of 100,000 tokens, a chunk at a time, takes no more than four contexts of another, its own tokens and
-// those of its chunks included.
+// A document of 100,000 tokens takes no more than four contexts of another, its own tokens and those of its chunks
+// included: its micro-batches are as small as that however large the others are.
 TEST(StageDocumentsTest, MemoryDoesNotGrowWithTheDocument) {
     constexpr std::size_t length = 100'000;
+    const LabelledSet set = random_documents({length}, 1000, classes, 4);
     for (const auto& [hidden, long_context] : {std::pair{64, 128}, {256, 256}, {512, 512}})
         for (bool training : {false, true}) {
             ModelConfig config;
             config.hidden = static_cast<std::size_t>(hidden);
             config.context = static_cast<std::size_t>(long_context);
             config.vocabulary = 1000;
-            const ClassifierConfig head{.classes = 10};
-            const BatchPlan plan{1, config.context, 1, 2, training, Precision::fp32, 1},
-                four{4, config.context, 1, 2, training};
-            const std::size_t chunks = chunk_count(length, config.context);
-            const std::size_t tokens = sizeof(Token) * (length + chunks * config.context) + chunks * sizeof(MicroBatch);
-            EXPECT_LE(activation_bytes(config, head, {}, plan).total(plan) + tokens,
-                      activation_bytes(config, head, {}, four).total(four))
-                << hidden << (training ? ", training" : ", predicting");
+            std::size_t sequences = 0, bytes = set.tokens.size() * sizeof(Token);
+            for (const MicroBatch& b : batches_of(set, config.context, 32)) {
+                sequences = std::max(sequences, b.sequences);
+                bytes += sizeof b + b.inputs.size() * sizeof(Token) + b.chunks.size() * sizeof(Chunk) +
+                         (b.lengths.size() + b.labels.size()) * sizeof(std::int32_t);
+            }
+            const auto total = [&](std::size_t most, std::size_t documents) {
+                const BatchPlan plan{most, config.context, 1, 2, training, Precision::fp32, documents};
+                return activation_bytes(config, ClassifierConfig{.classes = 10}, {}, plan).total(plan);
+            };
+            EXPECT_LE(total(sequences, 1) + bytes, total(4, 0)) << hidden << (training ? ", training" : ", predicting");
         }
 }
 

@@ -19,7 +19,8 @@ struct Layout {
 /// `at_most` (0: all) of them at a time, and for `documents` in several of them.
 struct Training {
     Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
-             std::size_t sequences, int micro_batches, int at_most = 0, std::size_t documents = 0)
+             std::size_t sequences, int micro_batches, int at_most = 0, std::size_t documents = 0,
+             const AdamwConfig& optimizer_config = {})
         : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
           place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
           plan{sequences,
@@ -30,7 +31,7 @@ struct Training {
                layout.precision,
                documents},
           stage(config, head, store, place, topology.tensor),
-          optimizer(allocated(layout.precision), AdamwConfig{}),
+          optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
         stage.prepare(plan);
     }

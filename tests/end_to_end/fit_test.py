@@ -53,8 +53,9 @@ class Fit(Workshop):
         self.assertEqual(said["judged"], "test")
         self.assertEqual(said["classifier"]["n"], 90)
         self.assertLess(said["classifier"]["error"], 0.3)  # chance: 0.67
-        majority, = (rate for name, rate in said["baselines"].items() if name.startswith("always"))
-        self.assertGreater(majority["error"], 0.5)
+        self.assertGreater(said["baselines"]["majority"]["error"], 0.5)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 90)
         self.assertEqual(said["valid"]["error"], said["classifier"]["error"])
         self.assertLess(said["seconds"], 5 * 60 * 1.1)
         page = self.said
@@ -79,6 +80,8 @@ class Fit(Workshop):
         self.assertEqual((said["judged"], said["folds"], said["folds_held"]), ("cross-validation", 5, 5))
         self.assertEqual(said["classifier"]["n"], 240)  # each row once
         self.assertLess(said["classifier"]["error"], 0.3)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 240)
         self.assertIn("Error by cross-validation", self.said)
         last = metrics("folded")[-1]
         self.assertEqual((last["kind"], last["n"]), ("cross-validation", 240))

@@ -6,7 +6,8 @@
 
 namespace ulmpi {
 
-/// What each says of `judged`, or, if that is null, of every training row, by models that have not seen it. Collective.
+/// What each says of the rows of `judged`, or, if that is null, of every training row, by a model that has not seen it:
+/// the commonest class, and a linear model of word n-grams. Collective; alike on all ranks.
 std::vector<Baseline> baselines(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
                                 const Communicator& world);
 

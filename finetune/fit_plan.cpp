@@ -75,6 +75,7 @@ public:
                      training = tokens * epochs / speed_.classifier;
         ClassifierPlan plan{
             .rows = rows, .epochs = epochs, .batch = batch(rows), .folds = folds_, .folds_held = folds_held};
+        plan.comparing = speed_.linear * tokens;
         plan.seconds = speed_.run + training;
         if (folds_ > 0)
             plan.fold_seconds = speed_.run + training * (folds_ - 1) / folds_ + tokens / folds_ / speed_.prediction;
@@ -143,31 +144,30 @@ std::uint64_t FitFacts::folds(const FitRecipe& recipe) const {
 FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
                  const FitRecipe& recipe) {
     const Planner planner(facts, speed, recipe);
-    const double usable = planner.usable(seconds_left);
-    const double least_text = planner.text_seconds(planner.least_read()),
-                 most_text = planner.text_seconds(planner.most_read());
-    const double least = planner.least().total();
-    check_usage(least_text + least <= usable,
+    const double text = planner.text_seconds(planner.least_read()), classifier = planner.least().total();
+    check_usage(text + classifier <= planner.usable(seconds_left),
                 fmt::format("--minutes is too little for this task on this machine: stage 2 takes {} at least and "
                             "stage 3 {}; give --minutes {:.1f} or more",
-                            format_duration(least_text), format_duration(least),
-                            minutes_from(spent + planner.given_for(least_text + least))));
+                            format_duration(text), format_duration(classifier),
+                            minutes_from(spent + planner.given_for(text + classifier))));
+    return plan_rest(facts, speed, seconds_left, spent, recipe);
+}
+
+FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                  const FitRecipe& recipe) {
+    const Planner planner(facts, speed, recipe);
+    const double usable = planner.usable(seconds_left), least = planner.least().total();
+    const double least_text = planner.text_seconds(planner.least_read()),
+                 most_text = planner.text_seconds(planner.most_read());
     // What stage 2 does not want belongs to stage 3; where both want more they share.
-    const double for_classifier =
-        std::clamp(std::max(usable - most_text, planner.share() * usable), least, usable - least_text);
+    const double wished = std::max(usable - most_text, planner.share() * usable);
     FitPlan plan;
-    plan.classifier = planner.classifier_within(for_classifier);
+    plan.classifier = planner.classifier_within(std::max(least, std::min(wished, usable - least_text)));
     plan.text = planner.text_within(usable - plan.classifier.total());
     if (plan.text.read > 0)
         plan.text.latest =
             spent + (1 - recipe.reserve / 2) * seconds_left - std::max(least, plan.classifier.total() / 2);
     return plan;
-}
-
-ClassifierPlan plan_classifier(const FitFacts& facts, const FitSpeed& speed, double seconds_left,
-                               const FitRecipe& recipe) {
-    const Planner planner(facts, speed, recipe);
-    return planner.classifier_within(planner.usable(seconds_left));
 }
 
 std::string description(const FitPlan& plan, const FitFacts& facts) {
@@ -187,6 +187,7 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     else if (facts.text_tokens > 0)
         lines +=
             fmt::format("  {:<18}  left out: {} tokens of text are too few\n", "language model", facts.text_tokens);
+    if (c.comparing > 0) lines += line("linear model", "to compare with, of the same rows", c.comparing);
     const std::string rows = c.rows < facts.rows() ? fmt::format("a sample of {} of the {} rows", c.rows, facts.rows())
                                                    : fmt::format("all {} rows", c.rows);
     lines += line("classifier", fmt::format("{}, {} times, {} at a time", rows, c.epochs, c.batch), c.seconds);
@@ -213,6 +214,7 @@ nlohmann::json to_json(const FitPlan& plan) {
           {"folds_held", c.folds_held},
           {"seconds", c.seconds},
           {"fold_seconds", c.fold_seconds},
+          {"comparing", c.comparing},
           {"judging", c.judging}}}};
 }
 
@@ -220,19 +222,16 @@ FitPlan fit_plan_from(const nlohmann::json& plan) {
     const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
     return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
             {c.at("rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"), c.at("seconds"),
-             c.at("fold_seconds"), c.at("judging")}};
+             c.at("fold_seconds"), c.at("comparing"), c.at("judging")}};
 }
 
 nlohmann::json to_json(const FitSpeed& s) {
-    return {{"text", s.text},
-            {"classifier", s.classifier},
-            {"prediction", s.prediction},
-            {"encoding", s.encoding},
-            {"run", s.run}};
+    return {{"text", s.text},         {"classifier", s.classifier}, {"prediction", s.prediction},
+            {"encoding", s.encoding}, {"linear", s.linear},         {"run", s.run}};
 }
 
 FitSpeed fit_speed_from(const nlohmann::json& s) {
-    return {s.at("text"), s.at("classifier"), s.at("prediction"), s.at("encoding"), s.at("run")};
+    return {s.at("text"), s.at("classifier"), s.at("prediction"), s.at("encoding"), s.at("linear"), s.at("run")};
 }
 
 }  // namespace ulmpi

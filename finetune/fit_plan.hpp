@@ -53,6 +53,7 @@ struct FitSpeed {
     double text = 1, classifier = 1;  ///< tokens a second of stages 2 and 3
     double prediction = 1;            ///< tokens a second that are judged
     double encoding = 1;              ///< tokens a second that are made of text
+    double linear = 0;                ///< seconds that a linear model takes for a token of its rows; 0: it is fitted
     double run = 0;                   ///< seconds to begin a run and to end it
 };
 
@@ -74,8 +75,9 @@ struct ClassifierPlan {
     std::uint32_t folds_held = 0;  ///< so many of them are held out in turn
     double seconds = 0;            ///< of the final classifier
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
+    double comparing = 0;          ///< of the linear model of the same rows
     double judging = 0;            ///< of --test and --valid
-    double total() const { return seconds + folds_held * fold_seconds + judging; }
+    double total() const { return comparing + seconds + folds_held * fold_seconds + judging; }
 };
 
 struct FitPlan {
@@ -89,9 +91,9 @@ struct FitPlan {
 FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
                  const FitRecipe& recipe = {});
 
-/// Stage 3 alone, once stage 2 is done, for the seconds that are left: the least of it if there are too few.
-ClassifierPlan plan_classifier(const FitFacts& facts, const FitSpeed& speed, double seconds_left,
-                               const FitRecipe& recipe = {});
+/// The same once work has begun: the least of it where there are too few.
+FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                  const FitRecipe& recipe = {});
 
 /// For people, a line for each part.
 std::string description(const FitPlan& plan, const FitFacts& facts);

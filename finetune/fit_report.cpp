@@ -175,12 +175,12 @@ Record report_record(const FitResult& result) {
     record["judged"] = judged.rows.size() == 0 ? "nothing" : result.has_test ? "test" : "cross-validation";
     record["classifier"] = to_record(error_of(judged, said_by_classifier(judged), false));
     for (const Baseline& baseline : judged.baselines)
-        record["baselines"][baseline.name] = to_record(error_of(judged, baseline.said, false));
+        record["baselines"][baseline.key] = to_record(error_of(judged, baseline.said, false));
     if (const auto known = std::ranges::count(judged.known, true); known > 0) {
         record["known"] = known;
         record["without_known"]["classifier"] = to_record(error_of(judged, said_by_classifier(judged), true));
         for (const Baseline& baseline : judged.baselines)
-            record["without_known"]["baselines"][baseline.name] = to_record(error_of(judged, baseline.said, true));
+            record["without_known"]["baselines"][baseline.key] = to_record(error_of(judged, baseline.said, true));
     }
     if (result.valid) record["valid"] = to_record(*result.valid);
     record["rows"] = c.rows;

@@ -11,10 +11,10 @@
 
 namespace ulmpi {
 
-/// Something simple to compare with: what it says of each row.
+/// Something simple to compare with.
 struct Baseline {
-    std::string name;
-    std::vector<std::int32_t> said;
+    std::string key, name;           ///< for programs and for people
+    std::vector<std::int32_t> said;  ///< of each row, its class
 };
 
 /// Rows that a classifier was not trained on, and what it says of them.

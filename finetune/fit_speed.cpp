@@ -1,7 +1,7 @@
 #include "finetune/fit_speed.hpp"
 
+#include <algorithm>
 #include <chrono>
-#include <limits>
 
 #include "finetune/classifier_task.hpp"
 #include "parallel/run_main.hpp"
@@ -42,12 +42,14 @@ double text_speed(const FitTask& task, const FitStages& stages, double seconds, 
 
 }  // namespace
 
+double seconds_to_measure(double given) { return std::clamp(0.005 * given, 0.3, 3.0); }
+
 double measure_classifier(const FitTask& task, const LabelledSet& train, const FitStages& stages, double seconds,
                           const Communicator& world) {
     Facts facts = facts_for(task, world);
     facts.sets["train"] = facts_of(train);
     const FitFacts of_rows = facts_with(task.facts, train);
-    ClassifierPlan plan = plan_classifier(of_rows, {}, std::numeric_limits<double>::max());
+    ClassifierPlan plan = plan_rest(of_rows, {}, 1e18, 0).classifier;
     plan.epochs = 100000;  // as many as are measured
     const ClassifierSpec spec =
         together(world, [&] { return resolve(stages.classifier(plan, "-", "-", "-", "none"), facts); });

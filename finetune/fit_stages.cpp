@@ -28,7 +28,9 @@ std::string text_of(double value) { return fmt::format("{}", value); }
 }  // namespace
 
 FitStages::FitStages(const FitOptions& options, const OptionTable& table, const Communicator& world)
-    : options_(options), layout_(options.layout) {
+    : options_(options),
+      layout_(options.layout),
+      threads_(layout_.threads > 0 ? layout_.threads : find_cores(world).threads) {
     if (!table.given("micro-batch-size")) layout_.micro_batch = ClassifierStageOptions().layout.micro_batch;
     if (layout_.precision == "auto") layout_.precision = can_multiply_bf16(world) ? "bf16" : "fp32";
     const nlohmann::json values = table.json();

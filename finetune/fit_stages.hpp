@@ -19,6 +19,7 @@ public:
     FitStages(const FitOptions& options, const OptionTable& table, const Communicator& world);
 
     const LayoutOptions& layout() const { return layout_; }
+    int threads() const { return threads_; }  ///< of a rank
     /// Stage 2 on the shards in `data`. `walltime` as the option has it.
     LanguageModelRequest language_model(const TextPlan& plan, const std::filesystem::path& data,
                                         const std::filesystem::path& run, const std::string& walltime) const;
@@ -30,6 +31,7 @@ private:
     const FitOptions& options_;
     const FitRecipe recipe_;
     LayoutOptions layout_;
+    int threads_;
     std::vector<std::string> layout_words_;  ///< of the options of the layout that were given
 };
 

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from workshop import LAYOUTS, MARKERS, Workshop, contents, main, metrics, sentence, write_corpus, write_labelled
+from workshop import (LAYOUTS, MARKERS, Workshop, contents, main, metrics, ranks_of, sentence, write_corpus,
+                      write_labelled)
 
 SHAPE = "--num-layers 2 --hidden-size 32 --num-attention-heads 4 --seq-length 32"
 FIT = "fit --init-from general --minutes 5 --threads-per-rank 1"
@@ -40,7 +41,8 @@ class Fit(Workshop):
         return json.loads(self.ok(f"{FIT} {arguments} --run {run}", timeout=280, **more))
 
     def refused(self, arguments, *texts):
-        done = self.run_ulmpi(f"fit --init-from general {arguments}", timeout=120)
+        model = "" if "--init-from" in arguments else "--init-from general"
+        done = self.run_ulmpi(f"fit {model} {arguments}", timeout=120)
         said = done.stderr.decode()
         self.assertEqual(done.returncode, 2, said)
         for text in texts:
@@ -51,8 +53,9 @@ class Fit(Workshop):
         self.assertEqual(said["judged"], "test")
         self.assertEqual(said["classifier"]["n"], 90)
         self.assertLess(said["classifier"]["error"], 0.3)  # chance: 0.67
-        majority, = (rate for name, rate in said["baselines"].items() if name.startswith("always"))
-        self.assertGreater(majority["error"], 0.5)
+        self.assertGreater(said["baselines"]["majority"]["error"], 0.5)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 90)
         self.assertEqual(said["valid"]["error"], said["classifier"]["error"])
         self.assertLess(said["seconds"], 5 * 60 * 1.1)
         page = self.said
@@ -77,6 +80,8 @@ class Fit(Workshop):
         self.assertEqual((said["judged"], said["folds"], said["folds_held"]), ("cross-validation", 5, 5))
         self.assertEqual(said["classifier"]["n"], 240)  # each row once
         self.assertLess(said["classifier"]["error"], 0.3)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 240)
         self.assertIn("Error by cross-validation", self.said)
         last = metrics("folded")[-1]
         self.assertEqual((last["kind"], last["n"]), ("cross-validation", 240))
@@ -114,9 +119,10 @@ class Fit(Workshop):
                          f"{run}/folds/1/metrics.jsonl", f"{run}/folds/2.json"):
                 job = subprocess.Popen([*launcher, self.ulmpi, *arguments.split(), run], env=self.environment,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-                while job.poll() is None and not os.path.exists(seen):
+                while job.poll() is None and (len(ranks_of(job.pid)) < ranks or not os.path.exists(seen)):
                     time.sleep(0.005)
-                job.send_signal(signal.SIGTERM)
+                for rank in ranks_of(job.pid)[:1]:
+                    os.kill(rank, signal.SIGTERM)
                 _, said = job.communicate(timeout=120)
                 self.assertIn(job.returncode, (75, 0), said.decode())
                 stops += job.returncode == 75
@@ -168,9 +174,16 @@ class Fit(Workshop):
             self.refused(f"{changed} --run kept", named)
         self.assertEqual(contents("kept"), before)
 
-    def test_text_of_another_kind_is_named(self):
-        self.fit("--train train.tsv --test test.tsv", "covered")  # a vocabulary of 330 covers anything badly
-        self.assertIn("tokens for each byte", self.said)
+    def test_text_that_the_tokenizer_covers_badly_is_named(self):
+        write_rows("greek.tsv", [(label, "ένα καλό βιβλίο" if label == "good" else "μια άλλη ταινία")
+                                 for label in ("good", "bad") * 20])  # a token a byte
+        self.fit("--train greek.tsv", "greek")
+        self.assertIn("takes 1.00 tokens for each byte of the texts of --train", self.said)
+        self.assertNotIn("tokens for each byte", self.fit_said("--train train.tsv --test test.tsv", "covered"))
+
+    def fit_said(self, arguments, run):
+        self.fit(arguments, run)
+        return self.said
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ FitResult result() {
     r.judged.rows.labels = {0, 0, 1, 1};
     r.judged.rows.texts = {"dull", "not\tbad", "fine " + std::string(300, 'x'), "great"};
     r.judged.probabilities = {0.9f, 0.1f, 0.05f, 0.95f, 0.6f, 0.4f, 0.2f, 0.8f};
-    r.judged.baselines = {{"always \"bad\"", {0, 0, 0, 0}}, {"linear", {0, 0, 1, 0}}};
+    r.judged.baselines = {{"majority", "always \"bad\"", {0, 0, 0, 0}}, {"linear", "words", {0, 0, 1, 0}}};
     r.judged.known = {false, true, false, false};
     return r;
 }
@@ -35,7 +35,7 @@ TEST(FitReport, Record) {
     EXPECT_EQ(record["baselines"]["linear"]["error"], 0.25);
     EXPECT_EQ(record["known"], 1);
     EXPECT_NEAR(record["without_known"]["classifier"]["error"].get<double>(), 1.0 / 3, 1e-8);
-    EXPECT_NEAR(record["without_known"]["baselines"]["always \"bad\""]["error"].get<double>(), 2.0 / 3, 1e-8);
+    EXPECT_NEAR(record["without_known"]["baselines"]["majority"]["error"].get<double>(), 2.0 / 3, 1e-8);
 }
 
 TEST(FitReport, Page) {

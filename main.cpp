@@ -8,6 +8,7 @@
 #include "checkpoints/commands.hpp"
 #include "data/commands.hpp"
 #include "finetune/commands.hpp"
+#include "finetune/fit.hpp"
 #include "finetune/submit.hpp"
 #include "model/kernels/blas_choice.hpp"
 #include "parallel/command_table.hpp"
@@ -32,6 +33,7 @@ const std::vector<Command>& commands() {
         {"data", "text to tokens: tokenizer | shards | encode | verify | show | ledger", data_or_ledger_command},
         {"pretrain", "stage 1: a language model from shards of tokens", pretrain_command},
         {"finetune", "stages 2 and 3: lm | classifier", finetune_command},
+        {"fit", "from labelled texts to a classifier, in the minutes given", fit_command},
         {"submit", "the three stages as a chain of Slurm jobs that come back until they are done", submit_command},
         {"status", "how far the submitted stages are", status_command},
         {"predict", "labels lines of text with a classifier", predict_command},

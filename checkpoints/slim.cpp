@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <utility>
 
 #include "checkpoints/checkpoint.hpp"
@@ -13,6 +11,7 @@
 #include "checkpoints/outline.hpp"
 #include "data/direct_writer.hpp"
 #include "data/file_seal.hpp"
+#include "data/half_float.hpp"
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "model/kernels/bfloat16.hpp"
@@ -68,21 +67,6 @@ void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline
 }
 
 }  // namespace
-
-std::uint16_t half_from(float x) {
-    const auto bits = std::bit_cast<std::uint32_t>(x), magnitude = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
-    std::uint32_t half = 0;
-    if (magnitude > 0x7f800000) {
-        half = 0x7e00;
-    } else if (magnitude < 0x38800000) {  // 2^-14; the last bit of floats from 1/2 to 1 is 2^-24, so the sum rounds
-        half =
-            std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - std::bit_cast<std::uint32_t>(0.5F);
-    } else {  // bits + 0xfff + (last bit kept), cut, which may carry into the exponent; its bias becomes 15 from 127
-        const std::uint32_t nearest = std::min(magnitude, 0x7f800000U) + 0xfff + (magnitude >> 13 & 1);
-        half = std::min((nearest - (112U << 23)) >> 13, 0x7c00U);
-    }
-    return static_cast<std::uint16_t>(sign | half);
-}
 
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
     const CheckpointInfo info = read_checkpoint_info(from);

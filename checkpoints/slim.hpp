@@ -1,7 +1,6 @@
 #pragma once
 // Weights alone, in half precision: a model to start from or to ask, in a quarter of a checkpoint's size at most.
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -9,10 +8,6 @@
 #include "data/hdf5_file.hpp"
 
 namespace ulmpi {
-
-/// x as IEEE 754's binary16, to the nearest, ties to even: 11 bits of mantissa from 2^-14 up, multiples of 2^-24 below.
-/// What would be 65520 and more is infinity; a NaN stays one.
-std::uint16_t half_from(float x);
 
 /// Writes the weights of a checkpoint, rounded to `precision` (f16, bf16 or f32) to the nearest, ties to even, with its
 /// tokenizer and metadata, which gets "slim": true. No file appears unless all of it is on the disk. One rank. Throws

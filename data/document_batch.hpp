@@ -61,13 +61,13 @@ private:
     std::future<DocumentBatch> ahead_;
 };
 
-/// body(thread, i) for every i in [0, count), by `threads` threads, each taking the next i that is left. If one throws,
-/// the rest is dropped and the first exception comes out here.
+/// body(thread, i) for every i in [0, count), by `threads` threads, each taking the next `grain` that are left. If one
+/// throws, the rest is dropped and the first exception comes out here.
 template <class Body>
-void parallel_loop(int threads, std::size_t count, Body body) {
+void parallel_loop(int threads, std::size_t count, Body body, int grain = 8) {
     std::exception_ptr thrown;
     std::atomic<bool> stop = false;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 8)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, grain)
     for (std::size_t i = 0; i < count; ++i) {
         if (stop.load(std::memory_order_relaxed)) continue;
         try {

@@ -119,13 +119,14 @@ void check_shard_folder(const std::filesystem::path& given, bool overwrite) {
 
 namespace {
 
-void encode_all(const Tokenizer& tokenizer, TextReader& reader, int threads, const ShardProgress& progress,
-                ShardWriter& writer) {
+void encode_all(const Tokenizer& tokenizer, TextReader& reader, const ShardOptions& options,
+                const ShardProgress& progress, ShardWriter& writer) {
+    const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
     std::vector<BpeCache> caches(static_cast<std::size_t>(threads));
     std::vector<std::vector<Token>> tokens;
     std::vector<std::uint64_t> words;
     const Token end_of_text = tokenizer.end_of_text();
-    std::uint64_t tokens_done = 0;
+    std::uint64_t tokens_done = 0, documents_before = 0;
 
     BatchReader batches(reader);
     for (DocumentBatch batch; batches.next(batch);) {
@@ -133,14 +134,17 @@ void encode_all(const Tokenizer& tokenizer, TextReader& reader, int threads, con
         words.resize(tokens.size());
         parallel_loop(threads, batch.size(), [&](std::size_t thread, std::size_t i) {
             tokens[i].clear();
+            if (options.takes && !options.takes(documents_before + i)) return;
             tokenizer.encode(batch[i], tokens[i], caches[thread]);
             tokens[i].push_back(end_of_text);
             words[i] = count_words(batch[i]);
         });
         for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (tokens[i].empty()) continue;
             writer.append_document(tokens[i], batch[i].size(), words[i]);
             tokens_done += tokens[i].size();
         }
+        documents_before += batch.size();
         if (progress) progress(batch.bytes_taken, tokens_done);
     }
 }
@@ -160,7 +164,7 @@ CorpusCounts write_shards(const Tokenizer& tokenizer, TextReader& reader, const 
     check_usage(!failure, "cannot make the folder " + quoted(final_name) + ": " + failure.message());
     try {
         ShardWriter writer(tokenizer, temporary, options.shard_tokens);
-        encode_all(tokenizer, reader, options.threads > 0 ? options.threads : omp_get_max_threads(), progress, writer);
+        encode_all(tokenizer, reader, options, progress, writer);
         const CorpusCounts counts = writer.finish();
         check_shard_folder(folder, options.overwrite);  // somebody may have been faster
         if (options.overwrite && std::filesystem::exists(final_name)) std::filesystem::rename(final_name, replaced);

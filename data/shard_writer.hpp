@@ -58,6 +58,8 @@ struct ShardOptions {
     std::uint64_t shard_tokens = std::uint64_t{1} << 26;
     int threads = 0;         // 0: all
     bool overwrite = false;  // replace a folder of shards that is there already
+    /// Which documents are taken, by their place in the text; empty: all. Several threads ask.
+    std::function<bool(std::uint64_t document)> takes = {};
 };
 
 /// Called now and then: bytes of the input files taken so far, tokens written so far.

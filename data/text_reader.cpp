@@ -22,11 +22,11 @@ bool is_json_object(const std::string& line) {
 
 }  // namespace
 
-Documents documents_named(const std::string& name) {
-    if (name == "line") return Documents::line;
-    if (name == "blank") return Documents::blank;
+DocumentUnit documents_named(const std::string& name) {
+    if (name == "line") return DocumentUnit::line;
+    if (name == "blank") return DocumentUnit::blank;
     check_usage(name == "file", "a document is a line, blank (up to a blank line) or a file, not '" + name + "'");
-    return Documents::file;
+    return DocumentUnit::file;
 }
 
 TextFormat text_format_named(const std::string& name) {
@@ -87,8 +87,8 @@ bool TextReader::append_document(std::string& text) {
 
 bool TextReader::append_from_file(std::string& text) {
     if (json_lines_) return append_record(text);
-    if (options_.documents == Documents::line) return take_line(text);
-    if (options_.documents == Documents::blank) return append_paragraph(text);
+    if (options_.documents == DocumentUnit::line) return take_line(text);
+    if (options_.documents == DocumentUnit::blank) return append_paragraph(text);
     if (documents_in_file_ > 0) return false;
     const std::size_t before = text.size();
     text += std::exchange(first_line_, {});

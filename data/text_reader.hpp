@@ -14,19 +14,19 @@ namespace ulmpi {
 /// What a document of a plain text file is:
 /// line: a line with its newline; blank: lines up to a blank one (spaces, tabs, '\r' alone), which belongs to none;
 /// file: all of it. In JSON lines a document is always the text of one record.
-enum class Documents { line, blank, file };
+enum class DocumentUnit { line, blank, file };
 
 /// automatic: JSON lines if the file is called so (.jsonl, .ndjson, a further .gz or .zst aside) or if its first line
 /// is a JSON object; else plain.
 enum class TextFormat { automatic, plain, json_lines };
 
 struct TextOptions {
-    Documents documents = Documents::line;
+    DocumentUnit documents = DocumentUnit::line;
     TextFormat format = TextFormat::automatic;
     std::string text_key = "text";  // the member of a JSON record that holds its text
 };
 
-Documents documents_named(const std::string& name);     // "line", "blank", "file"
+DocumentUnit documents_named(const std::string& name);  // "line", "blank", "file"
 TextFormat text_format_named(const std::string& name);  // "auto", "plain", "jsonl"
 
 class TextReader {

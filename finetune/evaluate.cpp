@@ -1,8 +1,9 @@
 #include <fmt/format.h>
 
+#include "finetune/classification_report.hpp"
 #include "finetune/classifier.hpp"
-#include "finetune/classifier_task.hpp"
 #include "finetune/commands.hpp"
+#include "finetune/judge.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/language_model.hpp"
 
@@ -39,14 +40,7 @@ int evaluate_classifier(const StoredModel& stored, const Options& o, const Commu
         return load_labelled_set(o.test, stored.tokenizer,
                                  {.max_length = classifier.max_length, .classes = classifier.classes});
     });
-    const Layout layout = layout_from(o.layout, world);
-    const auto model = load_for_inference(
-        stored, classifier.head, layout,
-        prediction_plan(o.layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
-                        layout.extents.pipeline),
-        world);
-    const std::vector<float> probabilities =
-        *classify(*model, set, classifier.classes.size(), o.layout.micro_batch, stored.tokenizer.end_of_text());
+    const std::vector<float> probabilities = *judge(stored, classifier, set, o.layout, world);
     if (world.rank() != 0) return 0;
     const ClassificationReport report = classification_report(classifier.classes, set.labels, probabilities);
     if (set.cut > 0)

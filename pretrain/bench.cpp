@@ -3,39 +3,16 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
-
 #include "model/kernels/gemm.hpp"
-#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/metrics.hpp"
 #include "pretrain/profile.hpp"
 #include "pretrain/rank_model.hpp"
+#include "pretrain/step_timing.hpp"
 #include "pretrain/training_options.hpp"
 
 namespace ulmpi {
 namespace {
-
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-}
-
-/// Random tokens: a pure function of (step, row of the global batch, position).
-MicroBatch random_batch(std::uint64_t step, std::size_t first_row, std::size_t rows, const ModelConfig& config) {
-    MicroBatch batch;
-    batch.sequences = rows;
-    batch.length = config.context;
-    batch.first_sequence = static_cast<std::uint32_t>(first_row);
-    for (std::size_t row = first_row; row < first_row + rows; ++row)
-        for (std::size_t t = 0; t <= config.context; ++t) {
-            const auto token = static_cast<Token>(random_key(random_key(step, row), t) % config.vocabulary);
-            if (t < config.context) batch.inputs.push_back(token);
-            if (t > 0) batch.targets.push_back(token);
-        }
-    return batch;
-}
 
 /// The largest resident set that this process has had, in MB of 2^20 bytes.
 double peak_megabytes() {
@@ -87,28 +64,13 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
 
     const std::size_t global_rows = rows * static_cast<std::size_t>(layout.extents.data);
     const auto tokens = static_cast<double>(global_rows * config.context);
-    const GroupRates rates{std::vector<double>(config.layers + 2, 3e-4), 0};
-    PassOptions options;
-    options.loss_scale = 1 / tokens;
-    Trainee trainee = model.trainee();
-    std::vector<double> seconds;
-    StepResult result;
-    for (int step = 0; step < steps + 2; ++step) {
-        if (step == 2) begin_profile(model, profile);
-        std::vector<MicroBatch> batches;
-        model.timeline.enter(Phase::load);
-        const std::size_t first = static_cast<std::size_t>(model.topology.at.data) * rows;
-        for (std::size_t row = 0; row < rows; row += micro_batch)
-            batches.push_back(
-                random_batch(static_cast<std::uint64_t>(step), first + row, std::min(micro_batch, rows - row), config));
-        model.timeline.leave();
-        world.barrier();
-        const auto begin = std::chrono::steady_clock::now();
-        result = train_step(trainee, batches, options, rates, 1, static_cast<std::uint64_t>(step) + 1);
-        if (step >= 2)
-            seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    }
-    double step_seconds = median(seconds), peak = peak_megabytes();
+    const auto plan = [&](std::uint64_t step) { return random_text(model, step, global_rows, micro_batch); };
+    time_steps(model, plan, 0, [](const StepTimes& times) { return times.seconds.size() == 2; });
+    begin_profile(model, profile);
+    const StepTimes times = time_steps(model, plan, 2, [&](const StepTimes& so_far) {
+        return so_far.seconds.size() == static_cast<std::size_t>(steps);
+    });
+    double step_seconds = times.median(), peak = peak_megabytes();
     world.all_reduce_max(std::span<double>(&step_seconds, 1));
     world.all_reduce_max(std::span<double>(&peak, 1));
     const double gflops = training_flops(config, parameters) * tokens / step_seconds / 1e9;
@@ -121,7 +83,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     record["gemm_peak_share"] = number(gflops / gemm_peak);
     record["params"] = parameters;
     record["peak_mb"] = number(peak);
-    record["loss"] = number(result.loss);
+    record["loss"] = number(times.last.loss);
     record["blas"] = blas_kernels();
     record["threads"] = layout.threads;
     record["ranks"] = world.size();

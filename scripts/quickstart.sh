@@ -141,7 +141,7 @@ started=$SECONDS
 say "Stage 1: a language model of general text"
 on_ranks pretrain --data "$work/shards/general" --valid "$work/shards/general.valid" --run "$work/stage1" \
     "${shape[@]}" --zero-residual-init on "${training[@]}" --train-tokens $tokens1 --lr 3e-3 --lr-schedule linear \
-    --warmup-steps 100 --adam-beta2 0.98
+    --warmup-steps 100 --adam-beta2 0.98 --optimizer muon
 echo "took $(seconds_since $started)"
 
 started=$SECONDS

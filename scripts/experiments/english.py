@@ -17,7 +17,7 @@ from ours import Program
 # Passes over WikiText-2 and options of its model.
 ALONE = {f"WikiText-2 alone, {epochs} epochs, dropout {dropout}": ["--epochs", epochs, "--dropout", dropout]
          for epochs, dropout in (("4", "0"), ("8", "0.1"), ("16", "0.2"))}
-PRETRAIN = ["--lr", "3e-3", "--lr-schedule", "linear", "--warmup-steps", "100", "--adam-beta2", "0.98", "--weight-decay", "0.1",
+PRETRAIN = ["--optimizer", "muon", "--lr", "3e-3", "--lr-schedule", "linear", "--warmup-steps", "100", "--adam-beta2", "0.98", "--weight-decay", "0.1",
             "--micro-batch-size", "4", "--global-batch-size", "8", "--threads-per-rank", "1", "--zero-residual-init", "on"]
 STRIDE = "64"
 

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "data/file_seal.hpp"
+#include "data/half_float.hpp"
 #include "tests/checkpoints/sample_model.hpp"
 
 namespace ulmpi {
@@ -45,6 +46,8 @@ TEST(Half, IsTheNearestOfAll) {
             bits + 1 < 0x7c00 ? static_cast<float>(value_of_half(static_cast<std::uint16_t>(bits + 1))) : 65536.0F;
         const float middle = (here + next) / 2;
         EXPECT_EQ(half_from(here), bits);
+        EXPECT_EQ(float_from_half(static_cast<std::uint16_t>(bits)), here);
+        EXPECT_EQ(float_from_half(static_cast<std::uint16_t>(bits | 0x8000)), -here);
         EXPECT_EQ(half_from(-here), bits | 0x8000);
         EXPECT_EQ(half_from(middle), bits + (bits & 1)) << middle;  // ties to even
         EXPECT_EQ(half_from(std::nextafter(middle, 0.0F)), bits) << middle;
@@ -55,6 +58,8 @@ TEST(Half, IsTheNearestOfAll) {
     EXPECT_EQ(half_from(1e30F), 0x7c00);
     EXPECT_EQ(half_from(-std::numeric_limits<float>::infinity()), 0xfc00);
     EXPECT_GT(half_from(std::numeric_limits<float>::quiet_NaN()) & 0x7fff, 0x7c00);
+    EXPECT_EQ(float_from_half(0xfc00), -std::numeric_limits<float>::infinity());
+    EXPECT_TRUE(std::isnan(float_from_half(0x7e00)));
 }
 
 class Slim : public testing::Test {

@@ -78,6 +78,10 @@ TEST(Hdf5File, WidensHalvesExactly) {
         std::size_t different = 0;
         for (std::size_t i = 0; i < bits.size(); ++i) different += read[i] == expected[i] ? 0U : 1U;
         EXPECT_EQ(different, 0U);
+        EXPECT_EQ(made.read<double>("/x"), expected);  // by HDF5 itself
+        std::vector<float> box(3);
+        made.dataset("/x").read({5}, {3}, std::span<float>(box));
+        EXPECT_EQ(box, (std::vector<float>{read[5], read[6], read[7]}));
     }
 }
 

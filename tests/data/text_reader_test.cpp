@@ -69,9 +69,9 @@ TEST(TextReader, SeveralFilesAreReadInOrder) {
 TEST(TextReader, DocumentsByBlankLineAndByFile) {
     const TemporaryFolder folder;
     write_whole(folder / "text", "\n\na\nb\n \t\r\n\nc\r\n\n\n");
-    EXPECT_EQ(read_all({folder / "text"}, {.documents = Documents::blank}), (Strings{"a\nb\n", "c\r\n"}));
+    EXPECT_EQ(read_all({folder / "text"}, {.documents = DocumentUnit::blank}), (Strings{"a\nb\n", "c\r\n"}));
     write_whole(folder / "packed", gzipped("x\n\ny"));
-    EXPECT_EQ(read_all({folder / "text", folder / "packed"}, {.documents = Documents::file}),
+    EXPECT_EQ(read_all({folder / "text", folder / "packed"}, {.documents = DocumentUnit::file}),
               (Strings{"\n\na\nb\n \t\r\n\nc\r\n\n\n", "x\n\ny"}));
 }
 
@@ -124,7 +124,7 @@ TEST(TextReader, RefusesWhatHoldsNoText) {
     write_whole(folder / "blank", "\n \n\n");
     EXPECT_NE(problem(folder / "empty").find("empty' is empty"), std::string::npos);
     EXPECT_NE(problem(folder / "empty.gz").find("holds no text"), std::string::npos);
-    EXPECT_NE(problem(folder / "blank", {.documents = Documents::blank}).find("holds no text"), std::string::npos);
+    EXPECT_NE(problem(folder / "blank", {.documents = DocumentUnit::blank}).find("holds no text"), std::string::npos);
     EXPECT_NE(problem(folder / "missing").find("No such file"), std::string::npos);
     EXPECT_NE(problem(folder.path()).find("is a folder"), std::string::npos);
     EXPECT_THROW(TextReader({}, {}), UsageError);

@@ -64,6 +64,27 @@ std::vector<Token> all_tokens(const TokenDataset& dataset) {
     return tokens;
 }
 
+// Those of a file that holds no others.
+TEST(TokenShards, OfSomeDocumentsAlone) {
+    const TemporaryFolder folder;
+    const std::string text = some_text();
+    std::string third;
+    std::uint64_t document = 0;
+    for (std::size_t begin = 0, end; begin < text.size(); begin = end, ++document) {
+        end = text.find('\n', begin) + 1;
+        if (document % 3 == 1) third += text.substr(begin, end - begin);
+    }
+    write_whole(folder / "text", text);
+    write_whole(folder / "third", third);
+    ShardOptions options;
+    const CorpusCounts expected = make_shards(folder / "third", folder / "a", options);
+    options.takes = [](std::uint64_t place) { return place % 3 == 1; };
+    const CorpusCounts counts = make_shards(folder / "text", folder / "b", options);
+    EXPECT_EQ(counts.documents, expected.documents);
+    EXPECT_EQ(counts.words, expected.words);
+    EXPECT_EQ(all_tokens(TokenDataset(folder / "b")), all_tokens(TokenDataset(folder / "a")));
+}
+
 TEST(TokenShards, HoldEveryDocumentAndItsCounts) {
     const TemporaryFolder folder;
     const std::string text = some_text();
@@ -119,7 +140,7 @@ TEST(TokenShards, UseTheSmallestType) {
 TEST(TokenShards, ADocumentMayBeLongerThanManyShards) {
     const TemporaryFolder folder;
     write_whole(folder / "text", some_text());
-    make_shards(folder / "text", folder / "many", {.shard_tokens = 700}, {.documents = Documents::file});
+    make_shards(folder / "text", folder / "many", {.shard_tokens = 700}, {.documents = DocumentUnit::file});
     const TokenDataset dataset(folder / "many");
     EXPECT_EQ(dataset.document_count(), 1U);
     std::vector<Token> expected = test_tokenizer().encode(some_text());

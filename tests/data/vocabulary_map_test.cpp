@@ -55,15 +55,5 @@ TEST(VocabularyMap, OfAVocabularyToItselfIsTheIdentity) {
         EXPECT_EQ(map.sources[id], std::vector<Token>{static_cast<Token>(id)});
 }
 
-// "the" as a special token is not the bytes "the".
-TEST(VocabularyMap, ASpecialTokenIsNotItsName) {
-    const Tokenizer from = trained({"the", " cat"}, 300, {"<|endoftext|>"}),
-                    to = trained({" dog"}, 300, {"<|endoftext|>", "the"});
-    const VocabularyMap map = map_vocabulary(from, to);
-    ASSERT_EQ(to.vocabulary().pieces[1], "the");
-    EXPECT_EQ(from.encode("the").size(), 1U);
-    EXPECT_TRUE(map.sources[1].empty());
-}
-
 }  // namespace
 }  // namespace ulmpi

@@ -3,6 +3,7 @@ overwritten, nothing half-written left behind, no rank left running."""
 import gzip
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,8 @@ from workshop import SHAPE, Workshop, at_once, checkpoint, contents, main, write
 TRAIN = "--global-batch-size 4 --micro-batch-size 2"
 PRETRAIN = f"pretrain --data shards --run new --train-steps 2 {TRAIN} {' '.join(SHAPE)}"
 CLASSIFIER = f"finetune classifier --init-from lm --run new --epochs 1 {TRAIN}"
+# A run looks at its folder behind a lock: cases that go on at once have one each.
+LOCKED = 4
 FINETUNE = f"finetune lm --init-from lm --run new --train-steps 2 {TRAIN}"
 
 # name: (ranks, command, what the message must say, ...); exit status 2
@@ -97,11 +100,11 @@ UNUSABLE = {
     "folder without checkpoints": (1, "generate --model shards --prompt x", "shards", "checkpoint"),
     "no checkpoint to resume": (2, PRETRAIN + " --resume nowhere.h5", "nowhere.h5"),
     "resume of a damaged checkpoint": (2, PRETRAIN + " --resume flipped.h5", "flipped.h5"),
-    "run that is there": (2, PRETRAIN.replace("--run new", "--run lm") + " --resume never", "lm", "--resume auto"),
+    "run that is there": (2, PRETRAIN.replace("--run new", "--run lm-1") + " --resume never", "lm", "--resume auto"),
     "run of another command": (2, PRETRAIN.replace("--run new", "--run classifier"), "finetune classifier", "--run"),
-    "classifier in a language model's run": (2, CLASSIFIER.replace("--run new", "--run lm") + " --train train.tsv", "pretrain", "--run"),
-    "stage 2 in the run it starts from": (1, FINETUNE.replace("--run new", "--run lm") + " --data shards", "pretrain", "--run"),
-    "run of another shape": (2, PRETRAIN.replace("--run new", "--run lm") + " --hidden-size 64", "--hidden-size", "32"),
+    "classifier in a language model's run": (2, CLASSIFIER.replace("--run new", "--run lm-2") + " --train train.tsv", "pretrain", "--run"),
+    "stage 2 in the run it starts from": (1, FINETUNE.replace("--run new", "--run lm-3") + " --data shards", "pretrain", "--run"),
+    "run of another shape": (2, PRETRAIN.replace("--run new", "--run lm-4") + " --hidden-size 64", "--hidden-size", "32"),
     "shape of another model": (1, CLASSIFIER + " --train train.tsv --num-layers 3", "--num-layers", "2"),
     "run below a file": (2, PRETRAIN.replace("--run new", "--run corpus.txt/new"), "corpus.txt/new"),
     "checkpoints of a text": (1, "checkpoint show corpus.txt", "corpus.txt"),
@@ -118,7 +121,7 @@ UNUSABLE = {
     "broken gzip of labels": (2, CLASSIFIER + " --train broken.tsv.gz", "broken.tsv.gz"),
     "unseen label in the test": (2, CLASSIFIER + " --train train.tsv --test unseen.tsv", "unseen.tsv", "'odd'"),
     "unseen label to judge": (1, "evaluate --model classifier --test unseen.tsv", "unseen.tsv", "'odd'"),
-    "BatchNorm beyond the context": (2, CLASSIFIER + " --train long.tsv --head-normalization batchnorm", "--head-normalization", "long.tsv", "--max-length 32"),
+    "BatchNorm beyond the context": (2, CLASSIFIER + " --train long.tsv --head-normalization batchnorm", "--head-normalization", "long.tsv has one of 6", "--max-length 32"),
     "classifier of nothing": (1, "finetune classifier --train train.tsv --run new", "--init-from", "--tokenizer"),
     "classifier of two tokenizers": (1, CLASSIFIER + " --train train.tsv --tokenizer tokenizer.json", "--tokenizer"),
     # asking models
@@ -167,6 +170,8 @@ class BadInput(Workshop):
     def setUpClass(cls):
         super().setUpClass()
         cls.ok(PRETRAIN.replace("--run new", "--run lm"))
+        for number in range(1, LOCKED + 1):
+            shutil.copytree("lm", f"lm-{number}")
         cls.ok(CLASSIFIER.replace("--run new", "--run classifier"), "--train train.tsv")
         cls.ok("data tokenizer --input corpus.txt --vocab-size 280 --output other.json")
         cls.ok("data shards --tokenizer other.json --input corpus.txt --output others")

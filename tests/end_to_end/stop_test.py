@@ -5,7 +5,8 @@ import signal
 import subprocess
 import time
 
-from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, progress, saved_steps, tensors, write_corpus
+from workshop import (LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, progress, ranks_of, saved_steps, tensors,
+                      write_corpus)
 
 COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --log-interval 1 --threads-per-rank 1 --lr 3e-3"
 STAGES = {
@@ -15,27 +16,6 @@ STAGES = {
                             f"--epochs 8 --gradual-unfreezing on --eval-interval 7 {COMMON}"],
 }
 LAST = 40
-
-
-def ranks_of(launcher):
-    """Process ids of the ranks: the launcher itself, or what it started."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat") as file:
-                name, rest = file.read().rsplit(")", 1)
-            with open(f"/proc/{entry}/status") as file:
-                caught = [line for line in file if line.startswith("SigCgt")][0]
-        except (OSError, IndexError):
-            continue
-        parent = int(rest.split()[1])
-        mask = int(caught.split()[1], 16)
-        listens = all(mask >> (which - 1) & 1 for which in (signal.SIGTERM, signal.SIGUSR1))
-        if (int(entry) == launcher or parent == launcher) and "ulmpi" in name and listens:
-            found.append(int(entry))
-    return found
 
 
 def lines_of(path):

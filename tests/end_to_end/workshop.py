@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,27 @@ def at_once(function, items, workers=3):
     """function(item) of each, a few at a time: most of their time MPI waits for itself. Results in order."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
+
+
+def ranks_of(launcher):
+    """Process ids of the ranks: the launcher itself, or what it started."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as file:
+                name, rest = file.read().rsplit(")", 1)
+            with open(f"/proc/{entry}/status") as file:
+                caught = [line for line in file if line.startswith("SigCgt")][0]
+        except (OSError, IndexError):
+            continue
+        parent = int(rest.split()[1])
+        mask = int(caught.split()[1], 16)
+        listens = all(mask >> (which - 1) & 1 for which in (signal.SIGTERM, signal.SIGUSR1))
+        if (int(entry) == launcher or parent == launcher) and "ulmpi" in name and listens:
+            found.append(int(entry))
+    return found
 
 
 def metrics(run):

@@ -1,0 +1,132 @@
+#include "finetune/fit.hpp"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "data/publish.hpp"
+#include "finetune/fit_baselines.hpp"
+#include "finetune/fit_folds.hpp"
+#include "finetune/fit_rows.hpp"
+#include "finetune/fit_training.hpp"
+#include "parallel/run_main.hpp"
+#include "pretrain/trainer.hpp"
+
+namespace ulmpi {
+namespace {
+
+std::string content_of(const std::filesystem::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// The linear model, whose time has been planned; false: the fit was stopped.
+bool compare(FitState& fit) {
+    if (!fit.record.baselines) {
+        fit.record.baselines = to_json(fit.compare());
+        fit.record.speed.linear = 0;
+        fit.plan_again(fit.task.facts);
+    }
+    return !fit.stopped();
+}
+
+/// How a fit is reported, for people and for programs; the final classifier's records come last in its metrics.
+class Report {
+public:
+    explicit Report(FitState& fit)
+        : fit_(fit),
+          result_{.plan = fit.record.plan,
+                  .all_rows = fit.task.train.size(),
+                  .has_test = fit.task.test.has_value(),
+                  .given = fit.clock.given(),
+                  .run = fit.options.run} {}
+
+    /// False: the fit was stopped.
+    bool make() {
+        if (fit_.task.valid) {
+            const auto said = probabilities_by(fit_, fit_.folder.root(), *fit_.task.valid);
+            if (!said) return false;
+            const ClassificationReport valid = add("valid", *fit_.task.valid, *said);
+            result_.valid = ErrorRate{valid.n - valid.correct, valid.n};
+        }
+        if (fit_.task.test) {
+            const auto said = probabilities_by(fit_, fit_.folder.root(), *fit_.task.test);
+            if (!said) return false;
+            add("test", *fit_.task.test, *said);
+            result_.judged = {*fit_.task.test, *said, baselines_from(*fit_.record.baselines),
+                              texts_among(*fit_.task.test, fit_.task.train)};
+        } else if (fit_.leader && fit_.record.plan.classifier.folds_held > 0) {
+            result_.judged = held_out_rows(fit_);
+            add("cross-validation", result_.judged.rows, result_.judged.probabilities);
+        }
+        result_.seconds = fit_.clock.spent();
+        if (fit_.leader) write();
+        return true;
+    }
+
+    static void tell(const FitState& fit) {
+        std::string record = content_of(fit.folder.result());
+        while (record.ends_with('\n')) record.pop_back();
+        fmt::print(stderr, "\n{}", content_of(fit.folder.report()));
+        print_line(record);
+    }
+
+private:
+    ClassificationReport add(const std::string& kind, const LabelledSet& rows, const std::vector<float>& said) {
+        const ClassificationReport report = classification_report(rows.classes, rows.labels, said);
+        records_.push_back(report.record(kind, true));
+        return report;
+    }
+
+    void write() {
+        const auto progress = read_checkpoint_info(resolve_checkpoint(fit_.options.run), true).metadata.at("progress");
+        const auto step = progress.at("step").get<std::uint64_t>();
+        MetricsFile metrics(fit_.folder.metrics(), step);
+        for (const Record& record : records_) {
+            Record with_step;
+            with_step["kind"] = record["kind"];
+            with_step["step"] = step;
+            with_step.update(record);
+            metrics.write(with_step);
+        }
+        metrics.sync();
+        write_file(fit_.folder.report(), report_page(result_));
+        write_file(fit_.folder.result(), report_record(result_).dump() + "\n");
+        fit_.record.reported = true;
+        fit_.record.spent = result_.seconds;
+        fit_.record.began = seconds_of(std::chrono::system_clock::now());
+        fit_.remember();
+    }
+
+    FitState& fit_;
+    FitResult result_;
+    std::vector<Record> records_;
+};
+
+}  // namespace
+
+int fit_command(std::span<const std::string> arguments, const Communicator& world) {
+    FitOptions options;
+    OptionTable table(
+        "fit",
+        "From labelled texts to a classifier, in the minutes given: plans stages 2 and 3 at this machine's speed, runs "
+        "them, and ends in a report beside a linear model and the commonest class.");
+    options.declare(table);
+    const StopSignals signals;
+    if (!together(world, [&] { return table.parse(arguments); })) return 0;
+    agree_on(world, "options", table.ini());
+    FitState fit(options, table, signals, world);
+    const bool again = fit.record.reported;
+    if (again && fit.leader) fmt::print(stderr, "{} is complete; nothing to do\n", options.run);
+    if (again ||
+        (compare(fit) && train_on_text(fit) && train_on_rows(fit) && hold_folds_out(fit) && Report(fit).make())) {
+        if (fit.leader) Report::tell(fit);
+        return 0;
+    }
+    if (fit.leader)
+        fmt::print(stderr, "fit: stopped by {}; the same command goes on from there\n", fit.interruption.reason());
+    return stopped_early;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,52 @@
+#include "finetune/fit_baselines.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "finetune/linear_fit.hpp"
+
+namespace ulmpi {
+namespace {
+
+Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
+    std::vector<std::uint64_t> of_class(train.classes.size(), 0);
+    for (const std::int32_t label : train.labels) ++of_class[static_cast<std::size_t>(label)];
+    const auto commonest = std::ranges::max_element(of_class) - of_class.begin();
+    return {"majority",
+            fmt::format("always \"{}\", the commonest class", train.classes[static_cast<std::size_t>(commonest)]),
+            std::vector<std::int32_t>(rows, static_cast<std::int32_t>(commonest))};
+}
+
+std::vector<std::int32_t> best_classes(std::span<const float> scores, std::size_t classes) {
+    std::vector<std::int32_t> best;
+    for (std::size_t first = 0; first < scores.size(); first += classes)
+        best.push_back(static_cast<std::int32_t>(best_class(scores.subspan(first, classes))));
+    return best;
+}
+
+}  // namespace
+
+std::vector<Baseline> baselines(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
+                                const Communicator& world) {
+    const std::size_t classes = train.classes.size();
+    const LinearFit linear = fit_linear(train.texts, train.labels, classes, {.seed = seed, .threads = threads}, world);
+    const std::vector<float> scores =
+        judged != nullptr ? linear.model.log_probabilities(judged->texts, threads) : linear.held_out;
+    return {commonest_class(train, (judged != nullptr ? *judged : train).size()),
+            {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
+}
+
+nlohmann::json to_json(const std::vector<Baseline>& baselines) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const Baseline& one : baselines) all.push_back({{"key", one.key}, {"name", one.name}, {"said", one.said}});
+    return all;
+}
+
+std::vector<Baseline> baselines_from(const nlohmann::json& baselines) {
+    std::vector<Baseline> all;
+    for (const nlohmann::json& one : baselines) all.push_back({one.at("key"), one.at("name"), one.at("said")});
+    return all;
+}
+
+}  // namespace ulmpi

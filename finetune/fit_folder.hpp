@@ -1,0 +1,64 @@
+#pragma once
+// Where a fit keeps what it makes, and what it remembers of itself when it is started again.
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "data/folder_lock.hpp"
+#include "finetune/fit_plan.hpp"
+
+namespace ulmpi {
+
+/// RUN/fit.json. A stage that has begun keeps its plan.
+struct FitRecord {
+    nlohmann::json asked;  ///< what must be the same when it goes on: inputs' fingerprints, model, seed
+    double spent = 0;      ///< seconds of the starts before this one
+    double began = 0;      ///< when this start began, in seconds since 1970
+    FitSpeed speed;
+    FitPlan plan;
+    std::optional<nlohmann::json> baselines = std::nullopt;  ///< once they are known
+    bool text_done = false;                                  ///< stage 2 has ended
+    bool classifier_planned = false;                         ///< anew, for the time that stage 2 has left
+    bool classifier_done = false;
+    bool reported = false;
+};
+
+nlohmann::json to_json(const FitRecord& record);
+FitRecord fit_record_from(const nlohmann::json& record);
+
+/// The paths below RUN. The final classifier's run is RUN itself.
+class FitFolder {
+public:
+    explicit FitFolder(std::filesystem::path root) : root_(std::move(root)) {}
+
+    const std::filesystem::path& root() const { return root_; }
+    std::filesystem::path record() const { return root_ / "fit.json"; }
+    std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
+    std::filesystem::path report() const { return root_ / "report.txt"; }
+    std::filesystem::path result() const { return root_ / "report.json"; }
+    std::filesystem::path text() const { return root_ / "text"; }      ///< what the stages read, as files
+    std::filesystem::path shards() const { return root_ / "shards"; }  ///< of stage 2's text
+    std::filesystem::path language_model() const { return root_ / "language-model"; }
+    std::filesystem::path rows(const std::string& name) const { return text() / (name + ".h5"); }
+    std::filesystem::path fold(std::uint32_t number) const;      ///< the run that holds fold `number` out
+    std::filesystem::path held_out(std::uint32_t number) const;  ///< what it said of the rows held out
+
+    /// The record of the fit that has begun here, its seconds up to its last sign of life counted; none: nothing is
+    /// here. UsageError if something else is, or a fit that was asked for something else.
+    std::optional<FitRecord> begun(const nlohmann::json& asked) const;
+    /// Makes the folder, and keeps other processes out of it.
+    FolderLock create() const;
+    void write(const FitRecord& record) const;
+
+private:
+    std::filesystem::path root_;
+};
+
+/// Seconds since 1970.
+double seconds_of(std::chrono::system_clock::time_point time);
+
+}  // namespace ulmpi

@@ -1,0 +1,237 @@
+#include "finetune/fit_plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+
+#include "finetune/classifier_task.hpp"
+#include "parallel/error.hpp"
+#include "parallel/progress.hpp"
+
+namespace ulmpi {
+namespace {
+
+/// The questions that planning asks of facts, speed and recipe.
+class Planner {
+public:
+    Planner(const FitFacts& facts, const FitSpeed& speed, const FitRecipe& recipe)
+        : facts_(facts), speed_(speed), recipe_(recipe), folds_(static_cast<std::uint32_t>(facts.folds(recipe))) {}
+
+    double usable(double seconds_left) const { return (1 - recipe_.reserve) * seconds_left; }
+    double given_for(double usable_seconds) const { return usable_seconds / (1 - recipe_.reserve); }
+    double share() const { return folds_ > 0 ? recipe_.share_with_folds : recipe_.share; }
+
+    // ---- stage 2
+
+    bool has_text() const {
+        return facts_.text_tokens > recipe_.least_text_windows * facts_.context && facts_.text_tokens > 0;
+    }
+    double most_read() const {
+        return has_text() ? recipe_.most_text_epochs * static_cast<double>(facts_.text_tokens) : 0;
+    }
+    double least_read() const {
+        return std::min(most_read(),
+                        static_cast<double>(recipe_.least_text_updates * recipe_.least_text_batch * facts_.context));
+    }
+    // A text is made into tokens once, a sample if it is not read to its end.
+    double text_seconds(double read) const {
+        if (read <= 0) return 0;
+        return speed_.run + std::min(read, static_cast<double>(facts_.text_tokens)) / speed_.encoding +
+               read / speed_.text;
+    }
+    TextPlan text_within(double seconds) const {
+        const auto all = static_cast<double>(facts_.text_tokens);
+        double read = (seconds - speed_.run) / (1 / speed_.encoding + 1 / speed_.text);
+        if (read > all) read = (seconds - speed_.run - all / speed_.encoding) * speed_.text;
+        read = std::clamp(read, least_read(), most_read());
+        TextPlan plan;
+        if (read <= 0) return plan;
+        plan.batch = text_batch(read);
+        const auto update = static_cast<double>(plan.batch * facts_.context);
+        plan.read = static_cast<std::uint64_t>(std::max(1.0, std::floor(read / update)) * update);
+        plan.tokens = std::min(facts_.text_tokens, plan.read);
+        plan.seconds = text_seconds(static_cast<double>(plan.read));
+        return plan;
+    }
+
+    // ---- stage 3
+
+    std::size_t batch(std::uint64_t rows) const {
+        return std::max(facts_.replicas, rows < recipe_.large_set ? recipe_.batch : recipe_.large_batch);
+    }
+    std::uint64_t updates_of_epoch(std::uint64_t rows) const { return steps_of_epoch(rows, batch(rows)); }
+    int epochs(std::uint64_t rows) const { return epochs_for(recipe_.updates, rows, recipe_.usual_epochs); }
+    int least_epochs(std::uint64_t rows) const { return epochs_for(recipe_.least_updates, rows, recipe_.least_epochs); }
+    std::uint64_t least_rows() const {
+        return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
+    }
+
+    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::uint32_t folds_held) const {
+        const double tokens = static_cast<double>(facts_.tokens) / static_cast<double>(facts_.rows()) *
+                              static_cast<double>(rows),
+                     training = tokens * epochs / speed_.classifier;
+        ClassifierPlan plan{
+            .rows = rows, .epochs = epochs, .batch = batch(rows), .folds = folds_, .folds_held = folds_held};
+        plan.comparing = speed_.linear * tokens;
+        plan.seconds = speed_.run + training;
+        if (folds_ > 0)
+            plan.fold_seconds = speed_.run + training * (folds_ - 1) / folds_ + tokens / folds_ / speed_.prediction;
+        if (facts_.judged_tokens > 0)
+            plan.judging = speed_.run + static_cast<double>(facts_.judged_tokens) / speed_.prediction;
+        return plan;
+    }
+    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), std::min(folds_, 1u)); }
+
+    // What is given up first costs the classifier the least: folds, then epochs, then rows.
+    ClassifierPlan classifier_within(double seconds) const {
+        const std::uint64_t all = facts_.rows();
+        const std::uint32_t one = std::min(folds_, 1u);
+        for (std::uint32_t held = folds_; held > one; --held)
+            if (const ClassifierPlan plan = classifier(all, epochs(all), held); plan.total() <= seconds) return plan;
+        for (int e = epochs(all); e >= least_epochs(all); --e)
+            if (const ClassifierPlan plan = classifier(all, e, one); plan.total() <= seconds) return plan;
+        ClassifierPlan best = least();
+        for (std::uint64_t fits = best.rows, too_many = all; too_many - fits > 1;) {
+            const std::uint64_t rows = fits + (too_many - fits) / 2;
+            const ClassifierPlan plan = classifier(rows, least_epochs(rows), one);
+            (plan.total() <= seconds ? fits : too_many) = rows;
+            if (plan.total() <= seconds) best = plan;
+        }
+        return best;
+    }
+
+private:
+    int epochs_for(std::uint64_t updates, std::uint64_t rows, int fewest) const {
+        const std::uint64_t epochs = (updates + updates_of_epoch(rows) - 1) / updates_of_epoch(rows);
+        return std::clamp(static_cast<int>(epochs), fewest, recipe_.most_epochs);
+    }
+    // A power of two, so large that there are neither very few updates nor more than learning needs.
+    std::size_t text_batch(double read) const {
+        const auto power_for = [&](double updates) {
+            const auto sequences = static_cast<std::size_t>(read / (static_cast<double>(facts_.context) * updates));
+            return std::bit_floor(std::max<std::size_t>(1, sequences));
+        };
+        const std::size_t batch = std::max(power_for(recipe_.most_text_updates),
+                                           std::min(power_for(recipe_.text_updates), recipe_.text_batch));
+        return std::max(facts_.replicas, std::clamp(batch, recipe_.least_text_batch, recipe_.most_text_batch));
+    }
+
+    const FitFacts& facts_;
+    const FitSpeed& speed_;
+    const FitRecipe& recipe_;
+    const std::uint32_t folds_;
+};
+
+// To the next tenth of a minute.
+double minutes_from(double seconds) { return std::ceil(seconds / 6 - 1e-9) / 10; }
+
+}  // namespace
+
+std::uint64_t FitFacts::rows() const {
+    return std::accumulate(rows_of_class.begin(), rows_of_class.end(), std::uint64_t{0});
+}
+
+std::uint64_t FitFacts::folds(const FitRecipe& recipe) const {
+    // Whatever is held out, two classes must remain.
+    const auto remain = std::ranges::count_if(rows_of_class, [](std::uint64_t rows) { return rows >= 2; });
+    if (has_test || remain < 2) return 0;
+    return std::clamp<std::uint64_t>(rows() / recipe.rows_of_fold, recipe.least_folds, recipe.most_folds);
+}
+
+FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                 const FitRecipe& recipe) {
+    const Planner planner(facts, speed, recipe);
+    const double text = planner.text_seconds(planner.least_read()), classifier = planner.least().total();
+    check_usage(text + classifier <= planner.usable(seconds_left),
+                fmt::format("--minutes is too little for this task on this machine: stage 2 takes {} at least and "
+                            "stage 3 {}; give --minutes {:.1f} or more",
+                            format_duration(text), format_duration(classifier),
+                            minutes_from(spent + planner.given_for(text + classifier))));
+    return plan_rest(facts, speed, seconds_left, spent, recipe);
+}
+
+FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                  const FitRecipe& recipe) {
+    const Planner planner(facts, speed, recipe);
+    const double usable = planner.usable(seconds_left), least = planner.least().total();
+    const double least_text = planner.text_seconds(planner.least_read()),
+                 most_text = planner.text_seconds(planner.most_read());
+    // What stage 2 does not want belongs to stage 3; where both want more they share.
+    const double wished = std::max(usable - most_text, planner.share() * usable);
+    FitPlan plan;
+    plan.classifier = planner.classifier_within(std::max(least, std::min(wished, usable - least_text)));
+    plan.text = planner.text_within(usable - plan.classifier.total());
+    if (plan.text.read > 0)
+        plan.text.latest =
+            spent + (1 - recipe.reserve / 2) * seconds_left - std::max(least, plan.classifier.total() / 2);
+    return plan;
+}
+
+std::string description(const FitPlan& plan, const FitFacts& facts) {
+    const auto count = [](std::uint64_t n) { return format_count(static_cast<double>(n)); };
+    const auto line = [](const std::string& what, const std::string& how, double seconds) {
+        return fmt::format("  {:<18}  {:<66}  about {}\n", what, how, format_duration(seconds));
+    };
+    const TextPlan& text = plan.text;
+    const ClassifierPlan& c = plan.classifier;
+    std::string lines;
+    if (text.read > 0)
+        lines += line("language model",
+                      fmt::format("{} tokens read, {:.1f} times {}{} tokens of text", count(text.read),
+                                  static_cast<double>(text.read) / static_cast<double>(text.tokens),
+                                  text.tokens < facts.text_tokens ? "a sample of " : "", count(text.tokens)),
+                      text.seconds);
+    else if (facts.text_tokens > 0)
+        lines +=
+            fmt::format("  {:<18}  left out: {} tokens of text are too few\n", "language model", facts.text_tokens);
+    if (c.comparing > 0) lines += line("linear model", "to compare with, of the same rows", c.comparing);
+    const std::string rows = c.rows < facts.rows() ? fmt::format("a sample of {} of the {} rows", c.rows, facts.rows())
+                                                   : fmt::format("all {} rows", c.rows);
+    lines += line("classifier", fmt::format("{}, {} times, {} at a time", rows, c.epochs, c.batch), c.seconds);
+    if (c.folds_held > 0)
+        lines += line("cross-validation",
+                      fmt::format("{} of {} folds are held out in turn",
+                                  c.folds_held == c.folds ? "all" : fmt::format("{}", c.folds_held), c.folds),
+                      c.folds_held * c.fold_seconds);
+    if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
+    return lines;
+}
+
+nlohmann::json to_json(const FitPlan& plan) {
+    const TextPlan& t = plan.text;
+    const ClassifierPlan& c = plan.classifier;
+    return {
+        {"text",
+         {{"tokens", t.tokens}, {"read", t.read}, {"batch", t.batch}, {"seconds", t.seconds}, {"latest", t.latest}}},
+        {"classifier",
+         {{"rows", c.rows},
+          {"epochs", c.epochs},
+          {"batch", c.batch},
+          {"folds", c.folds},
+          {"folds_held", c.folds_held},
+          {"seconds", c.seconds},
+          {"fold_seconds", c.fold_seconds},
+          {"comparing", c.comparing},
+          {"judging", c.judging}}}};
+}
+
+FitPlan fit_plan_from(const nlohmann::json& plan) {
+    const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
+    return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
+            {c.at("rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"), c.at("seconds"),
+             c.at("fold_seconds"), c.at("comparing"), c.at("judging")}};
+}
+
+nlohmann::json to_json(const FitSpeed& s) {
+    return {{"text", s.text},         {"classifier", s.classifier}, {"prediction", s.prediction},
+            {"encoding", s.encoding}, {"linear", s.linear},         {"run", s.run}};
+}
+
+FitSpeed fit_speed_from(const nlohmann::json& s) {
+    return {s.at("text"), s.at("classifier"), s.at("prediction"), s.at("encoding"), s.at("linear"), s.at("run")};
+}
+
+}  // namespace ulmpi

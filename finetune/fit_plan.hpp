@@ -1,0 +1,106 @@
+#pragma once
+// What `ulmpi fit` does with the time that it is given: pure functions of the facts, of this machine's speed and of the
+// seconds that are left.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace ulmpi {
+
+/// The values that fit trains with, and between which it plans.
+struct FitRecipe {
+    double reserve = 0.1;  ///< of the time that is left: machines are busy, and what was measured for a second varies
+
+    // Stage 2: slanted triangular, the last block at the full rate.
+    double text_rate = 1e-3, text_dropout = 0.1;
+    double most_text_epochs = 10;           ///< a small text that is read more often is learnt by heart
+    std::uint64_t least_text_updates = 20;  ///< fewer move nothing but the optimizer's moments
+    std::uint64_t least_text_windows = 4;   ///< a shorter text is left out
+    std::size_t text_batch = 16, least_text_batch = 4, most_text_batch = 64;
+    double text_updates = 200, most_text_updates = 2000;  ///< between them the batch stays as it is
+
+    // Stage 3: nothing frozen, one slanted triangle.
+    double rate = 1e-3, factor = 1.3, dropout = 0.2;
+    std::uint64_t updates = 900, least_updates = 150;  ///< few labels are read often, many a few times:
+    int least_epochs = 2, usual_epochs = 4, most_epochs = 150;
+    std::size_t batch = 16, large_batch = 32;
+    std::uint64_t large_set = 5000;   ///< rows from which on the batch is the large one
+    std::uint64_t least_rows = 100;   ///< of a sample
+    double share = 0.5;               ///< of the time that stage 3 may take from stage 2 where both want more
+    double share_with_folds = 0.65;   ///< the same where cross-validation is part of it
+    std::uint64_t rows_of_fold = 10;  ///< held out at least; fewer rows have fewer folds,
+    std::uint32_t least_folds = 2, most_folds = 5;
+};
+
+/// What is known before anything is trained.
+struct FitFacts {
+    std::vector<std::uint64_t> rows_of_class = {};  ///< of the training rows
+    std::uint64_t tokens = 0;                       ///< of the training rows
+    std::uint64_t judged_tokens = 0;                ///< of the rows of --test and --valid
+    bool has_test = false;
+    std::uint64_t text_tokens = 0;  ///< of the text that stage 2 may read; 0: stage 2 is done, or left out
+    std::size_t context = 1;        ///< tokens that the model sees at a time
+    std::size_t replicas = 1;
+
+    std::uint64_t rows() const;
+    std::uint64_t folds(const FitRecipe& recipe) const;  ///< 0: none are needed, or none can be made
+};
+
+/// What this machine does with this model, on all ranks together.
+struct FitSpeed {
+    double text = 1, classifier = 1;  ///< tokens a second of stages 2 and 3
+    double prediction = 1;            ///< tokens a second that are judged
+    double encoding = 1;              ///< tokens a second that are made of text
+    double linear = 0;                ///< seconds that a linear model takes for a token of its rows; 0: it is fitted
+    double run = 0;                   ///< seconds to begin a run and to end it
+};
+
+/// Stage 2 as planned.
+struct TextPlan {
+    std::uint64_t tokens = 0;  ///< of the shards: the whole text, or a sample of its documents
+    std::uint64_t read = 0;    ///< tokens in training, whole updates; 0: stage 2 is left out
+    std::size_t batch = 0;
+    double seconds = 0;  ///< that it is expected to take, making the shards included
+    double latest = 0;   ///< when it must have ended, in seconds that the fit has spent, so that stage 3 has its share
+};
+
+/// Stage 3 as planned.
+struct ClassifierPlan {
+    std::uint64_t rows = 0;  ///< all, or a sample of them
+    int epochs = 0;
+    std::size_t batch = 0;
+    std::uint32_t folds = 0;       ///< that the rows are dealt to for cross-validation; 0: none
+    std::uint32_t folds_held = 0;  ///< so many of them are held out in turn
+    double seconds = 0;            ///< of the final classifier
+    double fold_seconds = 0;       ///< of one fold: training without it and judging it
+    double comparing = 0;          ///< of the linear model of the same rows
+    double judging = 0;            ///< of --test and --valid
+    double total() const { return comparing + seconds + folds_held * fold_seconds + judging; }
+};
+
+struct FitPlan {
+    TextPlan text;
+    ClassifierPlan classifier;
+    double seconds() const { return text.seconds + classifier.total(); }
+};
+
+/// The plan for so many seconds. Throws UsageError with the least that does if they do not; `spent`: what went before
+/// and belongs to the same minutes.
+FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                 const FitRecipe& recipe = {});
+
+/// The same once work has begun: the least of it where there are too few.
+FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
+                  const FitRecipe& recipe = {});
+
+/// For people, a line for each part.
+std::string description(const FitPlan& plan, const FitFacts& facts);
+
+nlohmann::json to_json(const FitPlan& plan);
+FitPlan fit_plan_from(const nlohmann::json& plan);
+nlohmann::json to_json(const FitSpeed& speed);
+FitSpeed fit_speed_from(const nlohmann::json& speed);
+
+}  // namespace ulmpi

@@ -1,0 +1,77 @@
+#include "finetune/fit_speed.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "finetune/classifier_task.hpp"
+#include "parallel/run_main.hpp"
+#include "pretrain/step_timing.hpp"
+
+namespace ulmpi {
+namespace {
+
+// Forward alone is a third of the work of an update; pads and the rest of what is not products make it a little more.
+constexpr double predictions_of_training = 2.5;
+
+Facts facts_for(const FitTask& task, const Communicator& world) {
+    Facts facts{.ranks = world.size(), .threads = find_cores(world).threads};
+    facts.source = facts_of(task.model.path.string(), task.model.info);
+    facts.tokenizer = facts_of(task.model.tokenizer);
+    return facts;
+}
+
+// Tokens a second after the first update, which is slower.
+double speed_of(RankModel& model, const std::function<StepPlan(std::uint64_t)>& plan, double seconds) {
+    time_steps(model, plan, 0, [](const StepTimes&) { return true; });
+    const StepTimes times =
+        time_steps(model, plan, 1, [&](const StepTimes& so_far) { return so_far.total() >= seconds; });
+    return broadcast_value(static_cast<double>(times.tokens) / times.total(), model.topology.all, 0);
+}
+
+double text_speed(const FitTask& task, const FitStages& stages, double seconds, const Communicator& world) {
+    Facts facts = facts_for(task, world);
+    TextPlan plan{.read = std::uint64_t{1} << 40, .batch = std::max(FitRecipe{}.text_batch, task.facts.replicas)};
+    facts.shards["data"] = {"", plan.read, *facts.tokenizer};
+    const LanguageModelSpec spec =
+        together(world, [&] { return resolve(stages.language_model(plan, "-", "-", "none"), facts); });
+    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.adamw);
+    model.store.initialize(spec.training.seed);
+    return speed_of(
+        model, [&](std::uint64_t step) { return random_text(model, step, plan.batch, spec.pass.sequences); }, seconds);
+}
+
+}  // namespace
+
+double seconds_to_measure(double given) { return std::clamp(0.005 * given, 0.3, 3.0); }
+
+double measure_classifier(const FitTask& task, const LabelledSet& train, const FitStages& stages, double seconds,
+                          const Communicator& world) {
+    Facts facts = facts_for(task, world);
+    facts.sets["train"] = facts_of(train);
+    const FitFacts of_rows = facts_with(task.facts, train);
+    ClassifierPlan plan = plan_rest(of_rows, {}, 1e18, 0).classifier;
+    plan.epochs = 100000;  // as many as are measured
+    const ClassifierSpec spec =
+        together(world, [&] { return resolve(stages.classifier(plan, "-", "-", "-", "none"), facts); });
+    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.adamw);
+    model.store.initialize(spec.training.seed);
+    const ClassifierTask classifier(model, train, nullptr, nullptr, spec.training, spec.classifier);
+    return speed_of(
+        model, [&](std::uint64_t step) { return classifier.plan(step); }, seconds);
+}
+
+FitSpeed measure_speed(const FitTask& task, const FitStages& stages, double seconds, const Communicator& world) {
+    const auto begin = std::chrono::steady_clock::now();
+    FitSpeed speed;
+    speed.text = text_speed(task, stages, seconds, world);
+    speed.classifier = measure_classifier(task, task.train, stages, seconds, world);
+    speed.prediction = predictions_of_training * speed.classifier;
+    speed.encoding = task.encoding;
+    // A run makes and loads its model, as was done here twice, and saves weights and moments.
+    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double moments = 3 * sizeof(float) * static_cast<double>(task.model.info.parameters());
+    speed.run = broadcast_value(std::max(0.2, (took - 2 * seconds) / 2) + guessed_save_seconds(moments), world, 0);
+    return speed;
+}
+
+}  // namespace ulmpi

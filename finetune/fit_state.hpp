@@ -1,0 +1,61 @@
+#pragma once
+// A fit under way: what its parts share. Every rank calls every function alike.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "finetune/fit_clock.hpp"
+#include "finetune/fit_folder.hpp"
+#include "finetune/fit_report.hpp"
+#include "finetune/fit_stages.hpp"
+#include "finetune/fit_task.hpp"
+#include "pretrain/interruption.hpp"
+
+namespace ulmpi {
+
+/// Begins where an earlier start of the same fit was stopped, or else with a plan, which is said.
+class FitState {
+public:
+    /// Reads all that was given. All references must outlive this. Collective; UsageError alike on all ranks: as
+    /// read_fit_task has it, too few minutes, a folder that holds something else.
+    FitState(const FitOptions& options, const OptionTable& table, const StopSignals& signals,
+             const Communicator& world);
+    FitState(const FitState&) = delete;
+    FitState& operator=(const FitState&) = delete;
+
+    const FitOptions& options;
+    const StopSignals& signals;
+    const Communicator& world;
+    const bool leader;  ///< rank 0, which writes and speaks
+    const FitFolder folder;
+    FitClock clock;
+    Interruption interruption;
+    const FitTask task;
+    const FitStages stages;
+    FitRecord record;
+
+    /// The training rows that are learnt from: all, or a sample.
+    const LabelledSet& rows() const { return rows_; }
+    /// Their places among all.
+    const std::vector<std::uint32_t>& places() const { return places_; }
+
+    /// Whether the whole fit is to end now, to go on later.
+    bool stopped() { return interruption.agreed(1); }
+    void remember() const;  ///< writes the record
+    /// For the time that is left. Rows may become fewer, never more: what they are compared with has learnt from these.
+    void plan_again(FitFacts facts);
+    /// What the baselines say of the test rows, or else of the training rows in use: -1 of the others.
+    std::vector<Baseline> compare() const { return compare_with(places_); }
+
+private:
+    void plan();
+    void use_planned_rows();
+    std::vector<Baseline> compare_with(const std::vector<std::uint32_t>& places) const;
+
+    std::optional<FolderLock> lock_;
+    std::vector<std::uint32_t> places_;
+    LabelledSet rows_;
+};
+
+}  // namespace ulmpi

@@ -1,0 +1,176 @@
+#include "finetune/fit_task.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+#include "data/bpe_cache.hpp"
+#include "parallel/run_main.hpp"
+#include "pretrain/facts.hpp"
+
+namespace ulmpi {
+namespace {
+
+// English has about 0.25 tokens a byte with a vocabulary of 16,000, and one of bytes alone 1.
+constexpr double badly_covered = 0.45;
+
+/// Of the first million bytes of a text.
+struct TextSample {
+    double documents = 0, bytes = 0, tokens = 0, seconds = 0;
+};
+
+TextSample sample_of(const std::function<bool(std::string&)>& append_document, const Tokenizer& tokenizer) {
+    constexpr double enough = 1e6;
+    TextSample sample;
+    BpeCache cache;
+    std::vector<Token> tokens;
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::string document; sample.bytes < enough && append_document(document); document.clear()) {
+        tokens.clear();
+        tokenizer.encode(document, tokens, cache);
+        ++sample.documents;
+        sample.bytes += static_cast<double>(document.size());
+        sample.tokens += static_cast<double>(tokens.size());
+    }
+    sample.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return sample;
+}
+
+void say_how_it_is_covered(const std::string& what, const TextSample& sample) {
+    if (sample.bytes > 0 && sample.tokens / sample.bytes > badly_covered)
+        fmt::print(
+            stderr,
+            "note: the model's tokenizer takes {:.2f} tokens for each byte of {}, English has about 0.27: it was "
+            "made for another language or kind of text, and the model knows little of this one; one that was "
+            "pretrained on such text (--init-from) would do better\n",
+            sample.tokens / sample.bytes, what);
+}
+
+void check_classes(const LabelledSet& train, const std::string& path) {
+    check_usage(train.classes.size() >= 2,
+                fmt::format("--train {} has one class alone; a classifier needs two or more", path));
+    std::vector<std::uint64_t> rows(train.classes.size(), 0);
+    for (const std::int32_t label : train.labels) ++rows[static_cast<std::size_t>(label)];
+    std::vector<std::string> alone;
+    for (std::size_t c = 0; c < rows.size(); ++c)
+        if (rows[c] == 1) alone.push_back("'" + train.classes[c] + "'");
+    constexpr std::size_t shown = 5;
+    const std::size_t more = alone.size() - std::min(alone.size(), shown);
+    alone.resize(alone.size() - more);
+    if (!alone.empty())
+        fmt::print(stderr, "note: classes with a single row, from which little can be learnt: {}{}\n",
+                   fmt::join(alone, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+/// What rank 0 reads, beside the sets.
+struct Read {
+    double text_tokens = 0, encoding = 1;
+};
+
+Read read_on_leader(const FitOptions& o, FitTask& task) {
+    const Tokenizer& tokenizer = task.model.tokenizer;
+    LabelledOptions how{.keep_texts = true};
+    task.train = load_labelled_set(o.train, tokenizer, how);
+    check_classes(task.train, o.train);
+    how.classes = task.train.classes;
+    if (!o.test.empty()) task.test = load_labelled_set(o.test, tokenizer, how);
+    if (!o.valid.empty()) task.valid = load_labelled_set(o.valid, tokenizer, how);
+
+    std::size_t next = 0;
+    const auto append_row = [&](std::string& text) {
+        if (next == task.train.size()) return false;
+        text += task.train.texts[next++];
+        return true;
+    };
+    const TextSample rows = sample_of(append_row, tokenizer);
+    say_how_it_is_covered("the texts of --train", rows);
+    // Of each row a newline and the end of the text come with it.
+    Read read{static_cast<double>(task.train.tokens.size() + 2 * task.train.size()), rows.tokens / rows.seconds};
+    if (o.text.empty()) return read;
+    TextReader reader({o.text.begin(), o.text.end()}, o.reading());
+    const TextSample text = sample_of([&](std::string& to) { return reader.append_document(to); }, tokenizer);
+    say_how_it_is_covered("--text", text);
+    // What lies packed is measured as it lies; the sample may have been read ahead of what it has used.
+    const double whole = static_cast<double>(reader.bytes_total()), taken = static_cast<double>(reader.bytes_taken());
+    read.text_tokens = (text.tokens + text.documents) * std::max(1.0, whole / std::max(taken, 1.0));
+    read.encoding = text.tokens / text.seconds;
+    return read;
+}
+
+nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
+    nlohmann::json asked{
+        {"--init-from", model_fingerprint(model.info)}, {"--seed", o.seed}, {"--text", nlohmann::json::array()}};
+    for (const auto& [name, path] : {std::pair{"--train", o.train}, {"--test", o.test}, {"--valid", o.valid}})
+        asked[name] = path.empty() ? 0 : file_fingerprint(path);
+    for (const std::string& path : o.text) asked["--text"].push_back(file_fingerprint(path));
+    return asked;
+}
+
+}  // namespace
+
+void FitOptions::declare(OptionTable& table) {
+    table.example("--train train.tsv --test test.tsv --run runs/mine");
+    table.example("--train train.tsv.gz --text domain.txt --minutes 60 --run runs/mine");
+    table.group("Data: TSV (plain or gzip) with the header label<TAB>text");
+    table.add("train", train, "labelled texts to learn from", "FILE");
+    table.required("train");
+    table.add("test", test, "labelled texts to be judged on; without it: cross-validation", "FILE");
+    table.add("valid", valid, "labelled texts to be judged on besides", "FILE");
+    table.add("text", text, "text of the domain without labels, for stage 2; without it: the training texts", "FILE");
+    table.add("documents", documents, "what a document of --text is: a line, lines up to a blank one, or a file");
+    table.choices("documents", {"line", "blank", "file"});
+    table.add("text-key", text_key, "the member of a JSON record of --text that holds its text");
+    table.group("Fit");
+    table.add("run", run, "folder of the classifier and of all that led to it", "DIR");
+    table.required("run");
+    table.add("minutes", minutes, "that it may take, over all its starts", "minutes");
+    table.range("minutes", 0.01, 1e6);
+    table.add("init-from", init_from, "language model to start from: a name, run or checkpoint", "MODEL");
+    table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
+    table.add("walltime", walltime,
+              "of this job: auto (Slurm's end of it, if there is one), none, or from its start 90s, 30m, 2h; the fit "
+              "ends in time with status 75, to be started again");
+    add_layout_options(table, layout);
+    table.choices("precision", {"auto", "fp32", "bf16"});
+}
+
+TextOptions FitOptions::reading() const { return {.documents = documents_named(documents), .text_key = text_key}; }
+
+FitFacts facts_with(const FitFacts& facts, const LabelledSet& train) {
+    FitFacts changed = facts;
+    changed.rows_of_class.assign(train.classes.size(), 0);
+    for (const std::int32_t label : train.labels) ++changed.rows_of_class[static_cast<std::size_t>(label)];
+    changed.tokens = train.tokens.size();
+    return changed;
+}
+
+FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
+    FitTask task{.model = open_model(o.init_from, world)};
+    const Read read =
+        broadcast_value(together(world,
+                                 [&] {
+                                     check_usage(task.model.kind == "language-model",
+                                                 fmt::format("--init-from {} holds no language model", o.init_from));
+                                     if (world.rank() != 0) return Read{};
+                                     task.asked = asked_of(o, task.model);
+                                     return read_on_leader(o, task);
+                                 }),
+                        world, 0);
+    broadcast(task.train, world);
+    if (!o.test.empty()) broadcast(world.rank() == 0 ? *task.test : task.test.emplace(), world);
+    if (!o.valid.empty()) broadcast(world.rank() == 0 ? *task.valid : task.valid.emplace(), world);
+    task.encoding = read.encoding;
+    const Layout layout = together(world, [&] { return resolve_layout(o.layout, world.size(), 1); });
+    task.facts = facts_with({}, task.train);
+    task.facts.judged_tokens =
+        (task.test ? task.test->tokens.size() : 0) + (task.valid ? task.valid->tokens.size() : 0);
+    task.facts.has_test = task.test.has_value();
+    task.facts.text_tokens = static_cast<std::uint64_t>(read.text_tokens);
+    task.facts.context = task.model.config.context;
+    task.facts.replicas = static_cast<std::size_t>(layout.extents.data);
+    return task;
+}
+
+}  // namespace ulmpi

@@ -1,0 +1,190 @@
+"""One command from labelled texts to a classifier: what it plans, runs, refuses, and how it goes on."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+from workshop import (LAYOUTS, MARKERS, Workshop, contents, main, metrics, ranks_of, sentence, write_corpus,
+                      write_labelled)
+
+SHAPE = "--num-layers 2 --hidden-size 32 --num-attention-heads 4 --seq-length 32"
+FIT = "fit --init-from general --minutes 5 --threads-per-rank 1"
+
+
+def write_rows(path, rows):
+    with open(path, "w") as out:
+        out.write("label\ttext\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
+
+
+def rows_of(label, count, seed):
+    draw = random.Random(seed)
+    return [(label, sentence(draw, label)) for _ in range(count)]
+
+
+def record(run):
+    with open(f"{run}/fit.json") as file:
+        return json.load(file)
+
+
+class Fit(Workshop):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        write_labelled("train.tsv", 240, seed=2)
+        write_labelled("test.tsv", 90, seed=3)
+        write_corpus("domain.txt", 200, seed=5)
+        cls.ok(f"pretrain --data shards {SHAPE} --train-steps 60 --lr 1e-2 --run general")
+
+    def fit(self, arguments, run, **more):
+        return json.loads(self.ok(f"{FIT} {arguments} --run {run}", timeout=280, **more))
+
+    def refused(self, arguments, *texts):
+        model = "" if "--init-from" in arguments else "--init-from general"
+        done = self.run_ulmpi(f"fit {model} {arguments}", timeout=120)
+        said = done.stderr.decode()
+        self.assertEqual(done.returncode, 2, said)
+        for text in texts:
+            self.assertIn(text, said)
+
+    def test_with_a_test_set(self):
+        said = self.fit("--train train.tsv --test test.tsv --valid test.tsv", "judged", layout="dp2")
+        self.assertEqual(said["judged"], "test")
+        self.assertEqual(said["classifier"]["n"], 90)
+        self.assertLess(said["classifier"]["error"], 0.3)  # chance: 0.67
+        self.assertGreater(said["baselines"]["majority"]["error"], 0.5)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 90)
+        self.assertEqual(said["valid"]["error"], said["classifier"]["error"])
+        self.assertLess(said["seconds"], 5 * 60 * 1.1)
+        page = self.said
+        for text in ("The plan:", "Error on 90 test texts, 240 labels", "+-", "precision", "is said to be", "taken;"):
+            self.assertIn(text, page)
+        last = metrics("judged")[-1]
+        self.assertEqual((last["kind"], last["n"]), ("test", 90))
+        evaluated = json.loads(self.ok("evaluate --model judged --test test.tsv"))
+        self.assertEqual(evaluated["confusion"], last["confusion"])
+        out = self.ok("predict --model judged --input -", input=b"bright happy dog\n").decode()
+        self.assertIn(out.splitlines()[1].split("\t")[0], MARKERS)
+        # Stage 2 has read the training texts, and the same command has nothing left to do.
+        with open("train.tsv") as rows, open("judged/text/train.txt") as text:
+            self.assertEqual([row.split("\t")[1] for row in rows][1:], list(text))
+        before = contents("judged")
+        self.assertEqual(self.fit("--train train.tsv --test test.tsv --valid test.tsv", "judged"), said)
+        self.assertIn("nothing to do", self.said)
+        self.assertEqual(contents("judged"), before)
+
+    def test_without_one_it_is_cross_validated(self):
+        said = self.fit("--train train.tsv --text domain.txt", "folded")
+        self.assertEqual((said["judged"], said["folds"], said["folds_held"]), ("cross-validation", 5, 5))
+        self.assertEqual(said["classifier"]["n"], 240)  # each row once
+        self.assertLess(said["classifier"]["error"], 0.3)
+        self.assertLess(said["baselines"]["linear"]["error"], 0.3)
+        self.assertEqual(said["baselines"]["linear"]["n"], 240)
+        self.assertIn("Error by cross-validation", self.said)
+        last = metrics("folded")[-1]
+        self.assertEqual((last["kind"], last["n"]), ("cross-validation", 240))
+        self.assertFalse(os.path.exists("folded/text/train.txt"))
+        self.assertEqual([name for name in os.listdir("folded/folds") if not name.endswith(".json")], [])
+        out = self.ok("predict --model folded --input -", input=b"bright happy dog\n").decode()
+        self.assertIn(out.splitlines()[1].split("\t")[0], MARKERS)
+
+    def test_the_test_set_is_not_read_before_the_end(self):
+        """Other test rows, the same models to the bit."""
+        write_labelled("other.tsv", 30, seed=11)
+        plans = []
+        for test in ("test", "other"):
+            self.fit(f"--train train.tsv --test {test}.tsv", f"sees-{test}")
+            plan = record(f"sees-{test}")["plan"]
+            plans.append([plan["text"][key] for key in ("read", "batch")] +
+                         [plan["classifier"][key] for key in ("rows", "epochs", "batch")])
+        self.assertEqual(*plans)  # there is time for all that is wanted
+        for stage in ("language-model/", ""):
+            a, b = (contents(f"sees-{test}/{stage}checkpoints") for test in ("test", "other"))
+            self.assertEqual(sorted(map(os.path.basename, a)), sorted(map(os.path.basename, b)))
+        said = [self.ok(f"predict --model sees-{test} --input corpus.txt") for test in ("test", "other")]
+        self.assertEqual(*said)
+
+    def test_it_goes_on_where_it_was_stopped(self):
+        arguments = f"{FIT} --train train.tsv --run "
+        self.ok(arguments, ["straight"], timeout=280)
+        whole = metrics("straight")
+        for layout in ("1", "dp2"):
+            run = f"stopped-{layout}"
+            ranks, _ = LAYOUTS[layout]
+            launcher = [self.mpiexec, "-n", str(ranks)] if ranks > 1 else []
+            stops = 0
+            for seen in (f"{run}/shards", f"{run}/language-model/metrics.jsonl", f"{run}/metrics.jsonl",
+                         f"{run}/folds/1/metrics.jsonl", f"{run}/folds/2.json"):
+                job = subprocess.Popen([*launcher, self.ulmpi, *arguments.split(), run], env=self.environment,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                while job.poll() is None and (len(ranks_of(job.pid)) < ranks or not os.path.exists(seen)):
+                    time.sleep(0.005)
+                for rank in ranks_of(job.pid)[:1]:
+                    os.kill(rank, signal.SIGTERM)
+                _, said = job.communicate(timeout=120)
+                self.assertIn(job.returncode, (75, 0), said.decode())
+                stops += job.returncode == 75
+                self.assertGreater(record(run)["spent"] + 1, 0)
+            self.assertGreater(stops, 2)
+            said = json.loads(self.ok(arguments, [run], layout=layout, timeout=280))
+            self.assertEqual(said["classifier"]["n"], 240)
+            last = metrics(run)[-1]
+            self.assertEqual(last["kind"], "cross-validation")
+            if layout == "1":
+                self.assertEqual(metrics(run), whole)
+            self.assertGreater(said["seconds"], 0)
+
+    def test_twenty_labels(self):
+        write_rows("twenty.tsv", rows_of("good", 10, 1) + rows_of("bad", 9, 2) + rows_of("plain", 1, 3))
+        said = self.fit("--train twenty.tsv --text domain.txt", "twenty")
+        self.assertEqual((said["folds_held"], said["rows"]), (2, 20))
+        self.assertIn("classes with a single row, from which little can be learnt: 'plain'", self.said)
+
+    def test_more_rows_than_the_minutes_allow(self):
+        write_labelled("many.tsv", 60000, seed=9)
+        said = json.loads(self.ok("fit --init-from general --minutes 0.6 --threads-per-rank 1 --train many.tsv "
+                                  "--test test.tsv --run many", timeout=280))
+        self.assertLess(said["rows"], 60000)
+        self.assertIn(f"a sample of {said['rows']} of the 60000 rows", self.said)
+        self.assertIn(f"{said['rows']} of 60000 labels", self.said)
+
+    def test_refusals(self):
+        write_rows("one.tsv", rows_of("good", 20, 1))
+        self.refused("--train one.tsv --run r", "one.tsv has one class alone")
+        write_rows("strange.tsv", [*rows_of("good", 2, 1), ("strange", "a dog")])
+        self.refused("--train train.tsv --test strange.tsv --run r", "'strange' is not one of the 3 classes")
+        self.refused("--train train.tsv --minutes 0.01 --run r", "--minutes", "or more")
+        self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
+        self.refused("--train train.tsv --run general", "holds something else than a fit")
+        self.refused("--train train.tsv --init-from nowhere --run r", "nowhere")
+        self.refused("--train train.tsv --tp 3 --run r", "rank")
+        self.assertFalse(os.path.exists("r"))
+
+    def test_another_task_in_the_same_folder(self):
+        write_rows("some.tsv", rows_of("good", 40, 1) + rows_of("bad", 40, 2))
+        self.fit("--train some.tsv --text domain.txt", "kept")
+        before = contents("kept")
+        for changed, named in (("--train train.tsv --text domain.txt", "--train"),
+                               ("--train some.tsv --text corpus.txt", "--text"),
+                               ("--train some.tsv", "--text"),
+                               ("--train some.tsv --text domain.txt --seed 2", "--seed"),
+                               ("--train some.tsv --text domain.txt --test train.tsv", "is not one of the 2 classes")):
+            self.refused(f"{changed} --run kept", named)
+        self.assertEqual(contents("kept"), before)
+
+    def test_text_that_the_tokenizer_covers_badly_is_named(self):
+        write_rows("greek.tsv", [(label, "ένα καλό βιβλίο" if label == "good" else "μια άλλη ταινία")
+                                 for label in ("good", "bad") * 20])  # a token a byte
+        self.fit("--train greek.tsv", "greek")
+        self.assertIn("takes 1.00 tokens for each byte of the texts of --train", self.said)
+        self.assertNotIn("tokens for each byte", self.fit_said("--train train.tsv --test test.tsv", "covered"))
+
+    def fit_said(self, arguments, run):
+        self.fit(arguments, run)
+        return self.said
+
+
+if __name__ == "__main__":
+    main()

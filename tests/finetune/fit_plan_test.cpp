@@ -1,0 +1,158 @@
+// What fit plans for the time that it is given. Oracles: arithmetic by hand; what must hold of every plan.
+
+#include "finetune/fit_plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+/// Rows of 10 tokens, text of as many as given, contexts of 100; a token of either stage takes a millisecond.
+FitFacts facts_of(std::vector<std::uint64_t> rows_of_class, std::uint64_t text_tokens, bool has_test) {
+    FitFacts facts{
+        .rows_of_class = std::move(rows_of_class), .has_test = has_test, .text_tokens = text_tokens, .context = 100};
+    facts.tokens = 10 * facts.rows();
+    facts.judged_tokens = has_test ? 2000 : 0;
+    return facts;
+}
+constexpr FitSpeed speed{.text = 1000, .classifier = 1000, .prediction = 2000, .encoding = 1e12, .linear = 0, .run = 0};
+
+FitPlan plan(const FitFacts& facts, double seconds) { return plan_fit(facts, speed, seconds, 0); }
+
+// 32 updates of 16 rows an epoch, so 29 epochs make 900: 5,000 tokens each, 145 s. The text is read ten times: 60 s.
+TEST(FitPlan, TakesWhatItWantsWhereThereIsTime) {
+    const FitPlan p = plan(facts_of({250, 250}, 6000, true), 1000);
+    EXPECT_EQ(p.classifier.rows, 500u);
+    EXPECT_EQ(p.classifier.epochs, 29);
+    EXPECT_EQ(p.classifier.batch, 16u);
+    EXPECT_EQ(p.classifier.folds, 0u);
+    EXPECT_EQ(p.text.read, 60000u);
+    EXPECT_EQ(p.text.tokens, 6000u);
+    EXPECT_EQ(p.text.batch, 4u);
+    EXPECT_NEAR(p.classifier.seconds, 145, 1e-9);
+    EXPECT_NEAR(p.classifier.judging, 1, 1e-9);
+    EXPECT_NEAR(p.seconds(), 145 + 60 + 1, 1e-6);
+}
+
+// A fold takes 4/5 of 145 s and judges 1,000 tokens.
+TEST(FitPlan, HoldsOutAsManyFoldsAsThereIsTimeFor) {
+    const FitFacts facts = facts_of({250, 250}, 6000, false);
+    struct Case {
+        double seconds;
+        std::uint32_t folds_held;
+        int epochs;
+    };
+    for (const Case& c : {Case{1000, 5, 29}, {600, 2, 29}, {200, 1, 13}}) {
+        const FitPlan p = plan(facts, c.seconds);
+        EXPECT_EQ(p.classifier.folds, 5u);
+        EXPECT_EQ(p.classifier.folds_held, c.folds_held) << c.seconds;
+        EXPECT_EQ(p.classifier.epochs, c.epochs) << c.seconds;
+        EXPECT_NEAR(p.classifier.fold_seconds, 4.0 * c.epochs + 0.5, 1e-9);
+        EXPECT_EQ(p.text.read, 60000u) << c.seconds;
+    }
+}
+
+// Two epochs of what half the time allows, 0.9 × 1,200 s / 2 at 10,000 tokens a second: 2,700,000 tokens an epoch.
+TEST(FitPlan, SamplesRowsAndTextThatAreTooMany) {
+    FitFacts facts = facts_of({400000, 100000}, 11000000, true);
+    facts.judged_tokens = 0;
+    FitSpeed fast = speed;
+    fast.text = fast.classifier = 10000;
+    const FitPlan p = plan_fit(facts, fast, 1200, 0);
+    EXPECT_NEAR(static_cast<double>(p.classifier.rows), 270000, 1);
+    EXPECT_EQ(p.classifier.epochs, 2);
+    EXPECT_EQ(p.classifier.batch, 32u);
+    EXPECT_EQ(p.text.batch, 16u);
+    EXPECT_NEAR(static_cast<double>(p.text.read), 5400000, 1600);
+    EXPECT_EQ(p.text.tokens, p.text.read);
+}
+
+TEST(FitPlan, FewRows) {
+    const FitPlan twenty = plan(facts_of({10, 10}, 240, false), 100);
+    EXPECT_EQ(twenty.classifier.folds, 2u);
+    EXPECT_EQ(twenty.classifier.rows, 20u);
+    EXPECT_EQ(twenty.classifier.epochs, 150);
+    EXPECT_EQ(twenty.text.read, 0u);  // not four contexts long
+    EXPECT_EQ(plan(facts_of({15, 20}, 0, false), 100).classifier.folds, 3u);
+    // Without its only row a class is none, and without either of the others one is left.
+    EXPECT_EQ(plan(facts_of({5, 1, 1}, 0, false), 100).classifier.folds, 0u);
+}
+
+// 22 epochs of 7 updates over 100 rows: 22 s, 1 s to judge; 20 updates of 4 contexts: 8 s. 31 s are 0.9 of 34.4 s.
+TEST(FitPlan, RefusesTooFewMinutesWithTheLeastThatDoes) {
+    const FitFacts facts = facts_of({250, 250}, 6000, true);
+    try {
+        plan(facts, 34);
+        ADD_FAILURE() << "too little is enough";
+    } catch (const UsageError& error) {
+        EXPECT_NE(std::string(error.what()).find("--minutes 0.6 or more"), std::string::npos) << error.what();
+    }
+    const FitPlan p = plan(facts, 35);
+    EXPECT_GE(p.classifier.rows, 100u);
+    EXPECT_GE(p.text.read, 8000u);
+    EXPECT_LE(p.seconds(), 0.9 * 35);
+    // What went before belongs to the minutes: 30 s more.
+    try {
+        plan_fit(facts, speed, 34, 30);
+        ADD_FAILURE() << "too little is enough";
+    } catch (const UsageError& error) {
+        EXPECT_NE(std::string(error.what()).find("--minutes 1.1 or more"), std::string::npos) << error.what();
+    }
+    // Once work has begun it goes on with the least.
+    EXPECT_EQ(plan_rest(facts, speed, -5, 0).classifier.rows, 100u);
+}
+
+TEST(FitPlan, KeepsToItsTimeWhateverTheTask) {
+    std::mt19937 draw(1);
+    const auto between = [&](double low, double high) {
+        return low * std::pow(high / low, std::uniform_real_distribution<>(0, 1)(draw));
+    };
+    int planned = 0;
+    for (int trial = 0; trial < 2000; ++trial) {
+        FitFacts facts;
+        for (std::size_t c = 0; c < 2 + draw() % 20; ++c)
+            facts.rows_of_class.push_back(static_cast<std::uint64_t>(between(1, 20000)));
+        facts.tokens = static_cast<std::uint64_t>(between(1, 1000) * static_cast<double>(facts.rows()));
+        facts.has_test = draw() % 2 == 0;
+        facts.judged_tokens = facts.has_test ? static_cast<std::uint64_t>(between(1, 1e6)) : 0;
+        facts.text_tokens = static_cast<std::uint64_t>(between(1, 1e9));
+        facts.context = std::size_t{32} << draw() % 5;
+        facts.replicas = 1 + draw() % 40;
+        const FitSpeed s{between(100, 1e6),
+                         between(100, 1e6),
+                         between(1e3, 1e7),
+                         between(1e4, 1e6),
+                         draw() % 2 == 0 ? 0 : between(1e-6, 1e-2),
+                         between(0.1, 20)};
+        const double seconds = between(1, 1e5);
+        try {
+            const FitPlan p = plan_fit(facts, s, seconds, 0);
+            ++planned;
+            EXPECT_LE(p.seconds(), 0.9 * seconds * (1 + 1e-9));
+            EXPECT_GE(p.classifier.rows, 1u);
+            EXPECT_LE(p.classifier.rows, facts.rows());
+            EXPECT_GE(p.classifier.epochs, 2);
+            EXPECT_LE(p.classifier.folds_held, p.classifier.folds);
+            EXPECT_GE(p.classifier.batch, facts.replicas);
+            EXPECT_EQ(p.text.read % std::max<std::size_t>(1, p.text.batch * facts.context), 0u);
+            EXPECT_LE(p.text.tokens, facts.text_tokens);
+            EXPECT_LE(p.text.latest, seconds);
+            const FitPlan again = fit_plan_from(nlohmann::json::parse(to_json(p).dump()));
+            EXPECT_EQ(to_json(again), to_json(p));
+        } catch (const UsageError& error) {
+            // The least that is named does.
+            const std::string text = error.what(), mark = "give --minutes ";
+            const double minutes = std::stod(text.substr(text.find(mark) + mark.size()));
+            EXPECT_GT(60 * minutes, seconds);
+            EXPECT_NO_THROW(plan_fit(facts, s, 60 * minutes, 0)) << text;
+        }
+    }
+    EXPECT_GT(planned, 500);
+}
+
+}  // namespace
+}  // namespace ulmpi

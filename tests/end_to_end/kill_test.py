@@ -77,7 +77,7 @@ class Kill(Workshop):
         def torment(layout):
             draw, run = random.Random(layout), f"killed-{layouts.index(layout)}"
             whole = f"whole-{layouts.index(layout)}"
-            self.ok(COMMAND, SHAPE, "--save-interval 0 --run", whole, layout=layout, timeout=300)
+            self.ok(COMMAND, SHAPE, "--save-interval 0 --run", whole, layout=layout, timeout=800)
             in_saves, kills, committed, begun = 0, 0, 0, time.time()
             while kills < per_layout:
                 in_save = self.life(run, layout, draw)
@@ -95,7 +95,7 @@ class Kill(Workshop):
                     left = (per_layout - kills) * (time.time() - begun) / kills
                     print(f"{layout}: {kills} of {per_layout} kills, {in_saves} in the middle of a save, "
                           f"{left / 60:.1f} min left", flush=True)
-            self.ok(COMMAND, SHAPE, "--save-interval 0 --run", run, layout=layout, timeout=300)
+            self.ok(COMMAND, SHAPE, "--save-interval 0 --run", run, layout=layout, timeout=800)
             self.assertEqual(glob.glob(f"{run}/checkpoints/.step-*"), [])
             a, b = tensors(checkpoint(whole, STEPS)), tensors(checkpoint(run, STEPS))
             self.assertEqual(sorted(a), sorted(b))

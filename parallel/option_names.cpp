@@ -100,6 +100,7 @@ const std::vector<std::string>& all_options() {
         "min-lr",
         "lr-schedule",
         "warmup-steps",
+        "optimizer",
         "weight-decay",
         "adam-beta1",
         "adam-beta2",

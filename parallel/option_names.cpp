@@ -15,6 +15,7 @@ const std::vector<std::string>& all_commands() {
         "pretrain",
         "finetune lm",
         "finetune classifier",
+        "fit",
         "submit",
         "status",
         "predict",
@@ -61,6 +62,8 @@ const std::vector<std::string>& all_options() {
         "test",
         "model",
         "prompt",
+        "text",
+        "minutes",
         "config",
         // shape of the model
         "num-layers",

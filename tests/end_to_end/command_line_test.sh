@@ -71,6 +71,7 @@ data ledger
 pretrain
 finetune lm
 finetune classifier
+fit
 submit
 status
 predict

@@ -23,6 +23,14 @@ struct Moments {
     std::span<float> first, second;
 };
 
+/// A linear model beside the network, in bytes, and what the network's training sees of it. Both empty: none.
+struct WideContent {
+    std::vector<std::uint8_t> model;
+    std::vector<float> held_out;
+    bool empty() const { return model.empty(); }
+    std::size_t bytes() const { return model.size() + held_out.size() * sizeof(float); }
+};
+
 /// Writes a checkpoint under a temporary name in the same folder, which must exist, and renames it once all of it is
 /// on disk. `metadata` and `tokenizer_json` are rank 0's. Collective over the grid.
 /// Returns what failed (disk full, folder gone, …), alike on every rank; then the temporary file has been removed and
@@ -62,6 +70,7 @@ struct TensorInfo {
 struct CheckpointInfo {
     nlohmann::json metadata;
     std::string tokenizer_json;
+    WideContent wide;
     std::vector<TensorInfo> tensors;  ///< weights, by name
     std::uint64_t bytes = 0;          ///< of the file
     std::uint64_t format_version = 0;

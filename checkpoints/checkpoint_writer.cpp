@@ -85,7 +85,8 @@ std::string CheckpointWriter::work() {
         case 0:
             return problem_of([&] {
                 if (!first_rank_) return;
-                outline_.emplace(request_.metadata, request_.tokenizer_json, plan_.tensors, plan_.jobs);
+                outline_.emplace(request_.metadata, request_.tokenizer_json,
+                                 request_.wide != nullptr ? *request_.wide : WideContent{}, plan_.tensors, plan_.jobs);
                 std::ranges::transform(outline_->tensors(), offsets_.begin(), &OutlinedTensor::offset);
                 FileDescriptor made(temporary_, O_WRONLY | O_CREAT | O_TRUNC);
                 check(made.is_open(), "cannot create " + quoted(temporary_) + ": " + system_reason());

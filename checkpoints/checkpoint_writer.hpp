@@ -26,6 +26,7 @@ struct SaveRequest {
     std::string tokenizer_json;
     /// Called on the thread that does the work when all but the renaming is done, and after it; both may throw Error.
     std::function<void()> before_publishing = nullptr, after_publishing = nullptr;
+    const WideContent* wide = nullptr;  ///< must outlive the save; none: the file holds none
 };
 
 struct SaveResult {

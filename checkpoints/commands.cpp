@@ -41,6 +41,7 @@ void show(const std::string& path, bool tensors) {
     line["moments"] = info.has_moments;
     line["bytes"] = info.bytes;
     line["tokenizer_bytes"] = info.tokenizer_json.size();
+    if (!info.wide.empty()) line["wide_bytes"] = info.wide.bytes();
     line["format_version"] = info.format_version;
     line["code_version"] = info.code_version;
     if (info.metadata.is_object())

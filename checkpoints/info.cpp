@@ -23,6 +23,8 @@ CheckpointInfo read_info(const std::filesystem::path& path) {
     info.has_moments = content.has_moments();
     info.metadata = nlohmann::json::parse(file.read_text(metadata_dataset));
     info.tokenizer_json = file.read_text(tokenizer_dataset);
+    if (file.exists(wide_model_dataset)) info.wide.model = file.read<std::uint8_t>(wide_model_dataset);
+    if (file.exists(wide_held_out_dataset)) info.wide.held_out = file.read<float>(wide_held_out_dataset);
     for (const std::string& name : content.tensors()) {
         const std::string stored_as = dataset_name(Part::weight, name);
         const Hdf5Dataset dataset = file.dataset(stored_as);
@@ -52,7 +54,7 @@ CheckpointContent::CheckpointContent(const std::filesystem::path& verified) : fi
     for (const std::string& name : file_.datasets())
         if (name.starts_with(optimizer_group))
             has_moments_ = true;
-        else if (name != metadata_dataset && name != tokenizer_dataset)
+        else if (name != metadata_dataset && name != tokenizer_dataset && !name.starts_with(wide_group))
             tensors_.push_back(name.substr(1));
 }
 

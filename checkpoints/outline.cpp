@@ -26,11 +26,11 @@ void check_size_limit(std::uint64_t bytes) {
 }  // namespace
 
 CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::string& tokenizer_json,
-                                     const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs,
-                                     ElementType type) {
+                                     const WideContent& wide, const std::vector<TensorPlacement>& tensors,
+                                     const std::vector<WriteJob>& jobs, ElementType type) {
     const std::string metadata_json = metadata.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     const auto size_of = [&](const WriteJob& job) { return tensors[job.tensor].shape.size() * element_size(type); };
-    std::uint64_t bytes = metadata_json.size() + tokenizer_json.size() + 65536;
+    std::uint64_t bytes = metadata_json.size() + tokenizer_json.size() + wide.bytes() + 65536;
     for (const WriteJob& job : jobs) bytes += size_of(job) + 1024;
     check_size_limit(bytes);
 
@@ -47,10 +47,12 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     outline_ = Hdf5File::create(name);
 
     Hdf5File& file = *outline_;
-    file.set_attribute("/", "format_version", format_of(type));
+    file.set_attribute("/", "format_version", format_of(type, !wide.empty()));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);
+    if (!wide.empty()) file.write<std::uint8_t>(wide_model_dataset, {wide.model.size()}, wide.model);
+    if (!wide.held_out.empty()) file.write<float>(wide_held_out_dataset, {wide.held_out.size()}, wide.held_out);
     for (const WriteJob& job : jobs) {
         const TensorPlacement& tensor = tensors[job.tensor];
         const std::string dataset = dataset_name(job.part, tensor.name);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/checkpoint.hpp"
 #include "checkpoints/placement.hpp"
 #include "data/file_descriptor.hpp"
 #include "data/hdf5_file.hpp"
@@ -24,8 +25,8 @@ struct OutlinedTensor {
 
 class CheckpointOutline {
 public:
-    /// Metadata, tokenizer and a dataset of `type` for every job, allocated but empty. Throws Error.
-    CheckpointOutline(const nlohmann::json& metadata, const std::string& tokenizer_json,
+    /// Metadata, tokenizer, wide features and a dataset of `type` for every job, allocated but empty. Throws Error.
+    CheckpointOutline(const nlohmann::json& metadata, const std::string& tokenizer_json, const WideContent& wide,
                       const std::vector<TensorPlacement>& tensors, const std::vector<WriteJob>& jobs,
                       ElementType type = ElementType::f32);
 

@@ -84,7 +84,7 @@ void write_slim_checkpoint(const std::filesystem::path& from, const std::filesys
     remove_stale_temporaries(to);
     const std::filesystem::path temporary = temporary_name(to);
     try {
-        CheckpointOutline outline(metadata, info.tokenizer_json, tensors, jobs, precision);
+        CheckpointOutline outline(metadata, info.tokenizer_json, {info.wide.model, {}}, tensors, jobs, precision);
         write_tensors(temporary, outline, content.file(), precision);
         publish(temporary, to);
     } catch (...) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "finetune/classifier_spec.hpp"
+#include "finetune/wide_features.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/gather.hpp"
 #include "pretrain/resuming.hpp"
@@ -38,6 +39,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.range("discriminative-factor", 0.01, 1000);
     table.add("epochs", classifier.epochs, "passes over the labelled texts, those of unfreezing included", "epochs");
     table.range("epochs", 1, 100000);
+    table.add("wide-features", wide_features,
+              "beside the network a linear model of words and word pairs: the network learns what it leaves open");
     table.add("pooling", pooling, "of the hidden states of a text; concat: last, maximum and mean");
     table.choices("pooling", {"concat", "last", "max", "mean", "first"});
     table.add("class-weights", class_weights, "balanced: each class weighs alike, however rare");
@@ -74,6 +77,7 @@ StoredClassifier classifier_from(const StoredModel& stored) {
         c.head.norm = head_norm_from(j.at("norm").get<std::string>());
         j.at("dropout1").get_to(c.head.dropout1);
         j.at("dropout2").get_to(c.head.dropout2);
+        c.head.wide = j.value("wide", false);
         return c;
     } catch (const nlohmann::json::exception&) {
         throw UsageError(
@@ -112,15 +116,25 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
     if (world.rank() == 0) say_what_is_cut(spec, gathered.facts);
     broadcast(sets, spec, world);
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
-    RankModel model(world, spec.layout, spec.model, spec.head, spec.pass, spec.training.optimizer_config(),
-                    save_mode_from(spec.run.save_mode));
-    const Progress progress = start_from(spec, model);
     ClassifierOptions how = spec.classifier;
     if (spec.balanced) how.class_weights = balanced_class_weights(sets.train);
+    PassPlan pass = spec.pass;
+    WideContent wide_content;
+    if (spec.head->wide) {
+        WideFeatures wide = wide_features(sets, spec, gathered.wide, world);
+        if (world.rank() == 0) fmt::print(stderr, "{}\n", wide.description());
+        pass.wide = wide.bytes();
+        how.wide = std::move(wide.scores);
+        if (world.rank() == 0) wide_content = std::move(wide.content);
+    }
+    RankModel model(world, spec.layout, spec.model, spec.head, pass, spec.training.optimizer_config(),
+                    save_mode_from(spec.run.save_mode));
+    const Progress progress = start_from(spec, model);
     ClassifierTask task(model, sets.train, sets.valid ? &*sets.valid : nullptr, sets.test ? &*sets.test : nullptr,
                         spec.training, how);
     const RunDescription description{"classifier", metadata_of(spec),
-                                     gathered.tokenizer ? gathered.tokenizer->to_json() : "", spec.ini};
+                                     gathered.tokenizer ? gathered.tokenizer->to_json() : "", spec.ini,
+                                     std::move(wide_content)};
     const int status =
         run_training(model, task, spec.training, spec.run, description, progress, signals, gathered.lock);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());

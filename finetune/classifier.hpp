@@ -22,6 +22,7 @@ struct ClassifierStageOptions : StageOptions {
     std::string tokenizer, train, valid, test;
     std::string pooling = "concat", class_weights = "none", head_norm = "layernorm";
     std::size_t max_length = 0;
+    bool wide_features = false;
     ClassifierConfig head;
     ClassifierOptions classifier;
 };

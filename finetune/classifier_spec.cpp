@@ -15,6 +15,15 @@ std::size_t max_length_of(const ClassifierStageOptions& o, const Facts& facts) {
     return facts.source->metadata.value("classifier", nlohmann::json::object()).value("max_length", std::size_t{0});
 }
 
+// A run goes on as it began; those of old had none.
+void keep_wide_features(OptionTable& table, const ClassifierStageOptions& o, const Facts& facts) {
+    const bool before = facts.source->metadata.value("classifier", nlohmann::json::object()).value("wide", false);
+    if (table.given("wide-features") && o.wide_features != before)
+        table.refuse("wide-features", fmt::format("the run of {} began {} them: leave this out, or start another --run",
+                                                  facts.source->path, before ? "with" : "without"));
+    table.set_default("wide-features", before);
+}
+
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.
 void check_trains_on(HeadNormKind norm, const LabelledFacts& train, std::size_t context, const std::string& path) {
     check_usage(norm != HeadNormKind::batchnorm || train.longest.front() <= context,
@@ -46,6 +55,7 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
         if (o.init_from.empty()) ClassifierStageOptions::take_defaults_of_scratch(settled.table);
     }
     take_source(settled.table, command, facts);
+    if (facts.resumed) keep_wide_features(settled.table, o, facts);
     check_options(settled.table, o, facts);
     return settled;
 }
@@ -57,7 +67,7 @@ ClassifierSets read_inputs(const ClassifierRequest& asked, Facts& facts, std::op
         tokenizer = Tokenizer::load(o.tokenizer);
         facts.tokenizer = facts_of(*tokenizer);
     }
-    LabelledOptions how{.max_length = max_length_of(o, facts)};
+    LabelledOptions how{.max_length = max_length_of(o, facts), .keep_texts = o.wide_features};
     ClassifierSets sets{load_labelled_set(o.train, *tokenizer, how), std::nullopt, std::nullopt};
     how.classes = sets.train.classes;
     if (!o.valid.empty()) sets.valid = load_labelled_set(o.valid, *tokenizer, how);
@@ -83,6 +93,7 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
     spec.head->classes = train.classes.size();
     spec.head->pooling = pooling_from(o.pooling);
     spec.head->norm = head_norm_from(o.head_norm);
+    spec.head->wide = o.wide_features;
     spec.max_length = max_length_of(o, facts);
     check_trains_on(spec.head->norm, train, spec.model.context, o.train);
     spec.steps =
@@ -107,6 +118,7 @@ nlohmann::json metadata_of(const ClassifierSpec& spec) {
                               {"norm", to_string(spec.head->norm)},
                               {"dropout1", spec.head->dropout1},
                               {"dropout2", spec.head->dropout2},
+                              {"wide", spec.head->wide},
                               {"max_length", spec.max_length}};
     return metadata;
 }

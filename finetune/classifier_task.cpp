@@ -60,14 +60,15 @@ PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t repli
 }
 
 // The records by length, so that a micro-batch pads little.
-std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
-                                           std::size_t micro_batch, Token padding, const LeaveOff& leave_off) {
+std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::span<const float> offsets,
+                                           std::size_t classes, std::size_t micro_batch, Token padding,
+                                           const LeaveOff& leave_off) {
     std::vector<std::uint32_t> order(set.size());
     std::iota(order.begin(), order.end(), 0u);
     const std::vector<std::uint32_t> lengths = set.lengths();
     std::ranges::stable_sort(order, {}, [&](std::uint32_t record) { return lengths[record]; });
     const Topology& topology = model.topology;
-    const Reading reading{model.stage.config().context, micro_batch, padding};
+    const Reading reading{model.stage.config().context, micro_batch, padding, offsets};
     const std::size_t per_pass = micro_batch * batches_per_pass(topology.extents.pipeline);
     std::vector<std::uint32_t> mine;
     std::vector<Range> passes;
@@ -156,14 +157,15 @@ StepPlan ClassifierTask::plan(std::uint64_t step) const {
     const std::size_t context = model_.stage.config().context;
     const DocumentPlace first{mine.first, count_chunks(train_, std::span(records).first(mine.first), context)};
     plan.batches = document_batches(train_, std::span(records).subspan(mine.first, mine.size()), first,
-                                    {context, options_.micro_batch, options_.padding});
+                                    {context, options_.micro_batch, options_.padding, options_.wide.train});
     plan.rates = rates(step);
     return plan;
 }
 
-std::optional<ClassificationReport> ClassifierTask::report(const LabelledSet& set, const LeaveOff& leave_off) {
+std::optional<ClassificationReport> ClassifierTask::report(const LabelledSet& set, std::span<const float> offsets,
+                                                           const LeaveOff& leave_off) {
     const auto probabilities =
-        classify(model_, set, train_.classes.size(), options_.micro_batch, options_.padding, leave_off);
+        classify(model_, set, offsets, train_.classes.size(), options_.micro_batch, options_.padding, leave_off);
     if (!probabilities) return std::nullopt;
     return classification_report(train_.classes, set.labels, *probabilities);
 }
@@ -171,12 +173,12 @@ std::optional<ClassificationReport> ClassifierTask::report(const LabelledSet& se
 std::optional<std::vector<Record>> ClassifierTask::evaluate(bool last, const LeaveOff& leave_off) {
     std::vector<Record> records;
     if (valid_ != nullptr) {
-        const auto judged = report(*valid_, leave_off);
+        const auto judged = report(*valid_, options_.wide.valid, leave_off);
         if (!judged) return std::nullopt;
         records.push_back(judged->record("valid", last));
     }
     if (test_ != nullptr && last) {
-        test_report_ = report(*test_, leave_off);
+        test_report_ = report(*test_, options_.wide.test, leave_off);
         if (!test_report_) return std::nullopt;
         records.push_back(test_report_->record("test", true));
     }

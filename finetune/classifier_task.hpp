@@ -24,9 +24,11 @@ PassPlan prediction_plan(std::size_t micro_batch, std::size_t length, int pipeli
 PassPlan training_plan(std::span<const std::uint32_t> longest, std::size_t replica_rows, const Reading& reading,
                        std::size_t length, int pipeline);
 
-/// Class probabilities of every record, of whatever length, (set.size(), classes), on every rank. Collective.
-std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::size_t classes,
-                                           std::size_t micro_batch, Token padding, const LeaveOff& leave_off = {});
+/// Class probabilities of every record, of whatever length, (set.size(), classes), on every rank. `offsets`: what a
+/// wide head adds to their scores, (set.size(), classes), or empty. Collective.
+std::optional<std::vector<float>> classify(RankModel& model, const LabelledSet& set, std::span<const float> offsets,
+                                           std::size_t classes, std::size_t micro_batch, Token padding,
+                                           const LeaveOff& leave_off = {});
 
 /// Factors on the loss: n / (classes * n_c), so that each class weighs alike; a class that does not occur gets 0.
 std::vector<float> balanced_class_weights(const LabelledSet& set);
@@ -36,11 +38,17 @@ constexpr std::uint64_t steps_of_epoch(std::uint64_t records, std::uint64_t glob
     return (records + global_batch - 1) / global_batch;
 }
 
+/// What a wide head adds to the scores of the sets' records, (records, classes) each; empty: nothing.
+struct WideScores {
+    std::vector<float> train, valid, test;
+};
+
 struct ClassifierOptions {
     bool gradual_unfreezing = true;
     double discriminative_factor = 2.6;
     int epochs = 8;
     std::vector<float> class_weights;  ///< empty: 1
+    WideScores wide = {};
     std::size_t micro_batch = 16;
     Token padding = 0;
 };
@@ -61,7 +69,8 @@ public:
 
 private:
     GroupRates rates(std::uint64_t step) const;
-    std::optional<ClassificationReport> report(const LabelledSet& set, const LeaveOff& leave_off);
+    std::optional<ClassificationReport> report(const LabelledSet& set, std::span<const float> offsets,
+                                               const LeaveOff& leave_off);
 
     RankModel& model_;
     const LabelledSet& train_;

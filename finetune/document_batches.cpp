@@ -70,7 +70,12 @@ private:
         const auto narrow = [](std::size_t n) { return static_cast<std::uint32_t>(n); };
         batch.chunks.push_back({narrow(index - parts_.front().index), narrow(bounds.first), narrow(bounds.first_pooled),
                                 narrow(tokens.size())});
-        if (s == 0 || parts_[s - 1].index != index) batch.labels.push_back(set_.labels[record]);
+        if (s == 0 || parts_[s - 1].index != index) {
+            batch.labels.push_back(set_.labels[record]);
+            const std::size_t classes = reading_.offsets.size() / set_.size();
+            const auto offsets = reading_.offsets.subspan(record * classes, classes);
+            batch.offsets.insert(batch.offsets.end(), offsets.begin(), offsets.end());
+        }
         if (bounds.first == 0) batch.samples.push_back(record);
     }
 

@@ -13,6 +13,8 @@ namespace ulmpi {
 struct Reading {
     std::size_t context = 1, micro_batch = 1;
     Token padding = 0;
+    /// What is added to the scores of each record of the set, (records, classes); empty: nothing.
+    std::span<const float> offsets = {};
 };
 
 /// Place in the global batch: of a document among the documents, of its first chunk among all chunks.

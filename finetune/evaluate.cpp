@@ -37,8 +37,9 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
 int evaluate_classifier(const StoredModel& stored, const Options& o, const Communicator& world) {
     const StoredClassifier classifier = together(world, [&] { return classifier_from(stored); });
     const LabelledSet set = together(world, [&] {
-        return load_labelled_set(o.test, stored.tokenizer,
-                                 {.max_length = classifier.max_length, .classes = classifier.classes});
+        return load_labelled_set(
+            o.test, stored.tokenizer,
+            {.max_length = classifier.max_length, .classes = classifier.classes, .keep_texts = classifier.head.wide});
     });
     const std::vector<float> probabilities = *judge(stored, classifier, set, o.layout, world);
     if (world.rank() != 0) return 0;

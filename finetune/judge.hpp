@@ -11,7 +11,8 @@
 
 namespace ulmpi {
 
-/// Class probabilities of the rows, (rows, classes); these were encoded with its tokenizer and have its classes. None
+/// Class probabilities of the rows, (rows, classes); these were encoded with its tokenizer, have its classes and, for a
+/// wide classifier, their texts. None
 /// if it was left off. Collective; alike on all ranks.
 std::optional<std::vector<float>> judge(const StoredModel& stored, const StoredClassifier& classifier,
                                         const LabelledSet& rows, const LayoutOptions& layout, const Communicator& world,

@@ -35,6 +35,8 @@ public:
     explicit LinearModel(Parts parts);
 
     std::size_t classes() const { return classes_; }
+    int order() const { return order_; }
+    std::size_t columns() const { return texts_.size(); }
     const LinearSummary& summary() const { return summary_; }
     /// Log-probabilities of the classes.
     void log_probabilities(std::span<float> out, std::string_view text) const;

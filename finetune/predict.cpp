@@ -8,6 +8,7 @@
 #include "finetune/classifier.hpp"
 #include "finetune/classifier_task.hpp"
 #include "finetune/commands.hpp"
+#include "finetune/wide_features.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
@@ -19,8 +20,10 @@ constexpr std::size_t lines_at_a_time = 4096, tokens_at_a_time = 1 << 22;
 /// Reads lines on rank 0 and hands their tokens to all ranks, a bounded number at a time.
 class LineBlocks {
 public:
-    LineBlocks(const std::string& input, const Tokenizer& tokenizer, std::size_t max_length, const Communicator& world)
-        : tokenizer_(tokenizer), max_length_(max_length), world_(world) {
+    /// The texts come with the tokens for a wide classifier.
+    LineBlocks(const std::string& input, const Tokenizer& tokenizer, const StoredClassifier& classifier,
+               const Communicator& world)
+        : tokenizer_(tokenizer), max_length_(classifier.max_length), keeps_texts_(classifier.head.wide), world_(world) {
         together(world, [&] {
             if (world.rank() == 0) reader_.emplace(input);
         });
@@ -42,13 +45,8 @@ public:
             }
         }
         agree(world_, problem);
-        std::array<std::uint64_t, 2> sizes{block.starts.size(), block.tokens.size()};
-        world_.broadcast(std::span<std::uint64_t>(sizes), 0);
-        block.starts.resize(sizes[0]);
-        block.tokens.resize(sizes[1]);
-        world_.broadcast(std::span<std::uint64_t>(block.starts), 0);
-        world_.broadcast(std::span<Token>(block.tokens), 0);
         block.labels.assign(block.starts.size() - 1, 0);
+        broadcast(block, world_);
         return block;
     }
     std::uint64_t cut() const { return cut_; }
@@ -56,7 +54,9 @@ public:
 private:
     void append(const std::string& line, LabelledSet& block) {
         const bool ended = !line.empty() && line.back() == '\n';
-        std::vector<Token> tokens = tokenizer_.encode(std::string_view(line).substr(0, line.size() - (ended ? 1 : 0)));
+        const std::string_view text = std::string_view(line).substr(0, line.size() - (ended ? 1 : 0));
+        std::vector<Token> tokens = tokenizer_.encode(text);
+        if (keeps_texts_) block.texts.emplace_back(text);
         if (tokens.empty()) tokens.push_back(tokenizer_.end_of_text());
         if (max_length_ > 0 && tokens.size() > max_length_) tokens.resize(max_length_), ++cut_;
         block.tokens.insert(block.tokens.end(), tokens.begin(), tokens.end());
@@ -65,6 +65,7 @@ private:
 
     const Tokenizer& tokenizer_;
     std::size_t max_length_;
+    bool keeps_texts_;
     const Communicator& world_;
     std::optional<LineReader> reader_;
     std::uint64_t cut_ = 0;
@@ -151,21 +152,26 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
                     fmt::format("--output {} is there already; remove it or name another", output_path));
         if (world.rank() == 0) output = std::make_unique<Output>(output_path);
     });
-    LineBlocks blocks(input, stored.tokenizer, classifier.max_length, world);
+    LineBlocks blocks(input, stored.tokenizer, classifier, world);
     LabelledSet block = blocks.next();  // an input that cannot be read is found before anything is written
     const std::size_t classes = classifier.classes.size();
     const Layout grid = layout_from(layout, world);
-    const auto model = load_for_inference(
-        stored, classifier.head, grid,
-        prediction_plan(layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
-                        grid.extents.pipeline),
-        world);
+    PassPlan plan = prediction_plan(layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
+                                    grid.extents.pipeline);
+    std::optional<LinearModel> wide;
+    if (classifier.head.wide) {
+        wide = together(world, [&] { return linear_model_of(stored.info, classes); });
+        plan.wide = wide->memory_bytes();
+    }
+    const auto model = load_for_inference(stored, classifier.head, grid, plan, world);
     if (output) output->line("label\t" + fmt::format("{}", fmt::join(classifier.classes, "\t")));
     ProgressLine bar("predict", "lines", 0, world.rank() == 0);
     std::uint64_t lines = 0;
     for (; block.size() > 0; block = next_while_working(blocks, output.get(), world)) {
+        std::vector<float> offsets;
+        if (wide) offsets = wide_scores(*wide, block.texts, grid.threads, world);
         const std::vector<float> probabilities =
-            *classify(*model, block, classes, layout.micro_batch, stored.tokenizer.end_of_text());
+            *classify(*model, block, offsets, classes, layout.micro_batch, stored.tokenizer.end_of_text());
         for (std::size_t i = 0; output && i < block.size(); ++i) {
             const std::span<const float> row(probabilities.data() + i * classes, classes);
             output->line(fmt::format("{}\t{:.6f}", classifier.classes[best_class(row)], fmt::join(row, "\t")));

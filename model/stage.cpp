@@ -103,7 +103,11 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
               "a micro-batch is larger than planned");
         check_tokens(batch.inputs, 0, config_.vocabulary);
         check_tokens(batch.targets, -1, config_.vocabulary);
-        if (head_config_) check_tokens(batch.labels, 0, head_config_->classes);
+        if (head_config_) {
+            check_tokens(batch.labels, 0, head_config_->classes);
+            const std::size_t offsets = head_config_->wide ? batch.documents() * head_config_->classes : 0;
+            check(batch.offsets.size() == offsets, "a wide head, and no other, adds an offset to every score");
+        }
         check(head_config_ || batch.chunks.empty(), "a language model does not read documents in chunks");
         first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
                                                      : std::vector<std::int32_t>{});
@@ -127,6 +131,11 @@ void Stage::list_documents() {
                       "the chunks of a document are not in order");
                 if (!chunk.begins()) continue;
                 long_.documents.labels.push_back(batch.labels[chunk.document]);
+                if (head_config_ && head_config_->wide) {
+                    const auto row = batch.offsets.begin() + std::ptrdiff_t(chunk.document * head_config_->classes);
+                    long_.documents.offsets.insert(long_.documents.offsets.end(), row,
+                                                   row + std::ptrdiff_t(head_config_->classes));
+                }
                 long_.documents.places.push_back(batch.first_sequence + static_cast<std::uint32_t>(s));
                 long_.score_rows.push_back(documents++);
             }

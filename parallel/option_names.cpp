@@ -125,6 +125,7 @@ const std::vector<std::string>& all_options() {
         "max-length",
         "pooling",
         "class-weights",
+        "wide-features",
         "head-hidden-size",
         "head-normalization",
         "head-dropout",

@@ -97,6 +97,7 @@ Gathered gather(const StageOptions& asked, const Communicator& world,
                                     "(--init-from), but not be resumed",
                                     start.checkpoint));
             gathered.tokenizer = Tokenizer::from_json(info.tokenizer_json, start.checkpoint);
+            gathered.wide = info.wide;
             gathered.facts.source = facts_of(start.checkpoint, info);
             gathered.facts.tokenizer = facts_of(*gathered.tokenizer);
         }

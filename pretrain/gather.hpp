@@ -19,6 +19,7 @@ struct Gathered {
     std::optional<FolderLock> lock;      ///< of the run's folder, if that is there: held before it is looked at.
                                          ///< run_training takes it where it makes the folder.
     std::optional<Tokenizer> tokenizer;  ///< of the checkpoint that the run goes on from or begins with
+    WideContent wide;                    ///< of the same
 };
 
 /// Where a run goes on: at the newest of its own checkpoints that verifies (what was passed over is said), at one that

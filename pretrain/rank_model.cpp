@@ -55,7 +55,8 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
               activation_bytes(config, head, stage.place(), batches).total(batches),
               2 * sizeof(Token) * plan.length *
                   std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
-              saves ? save_memory(plan_save(store, true, topology), *saves) : 0};
+              saves ? save_memory(plan_save(store, true, topology), *saves) : 0,
+              plan.wide};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
@@ -67,12 +68,13 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
             together_bytes <= static_cast<double>(limit),
             fmt::format(
                 "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
-                "activations {}, tokens of a step {}, saving {}); use more nodes, a larger --tensor-parallel-size or "
+                "activations {}, tokens of a step {}, saving {}, wide features {}); use more nodes, a larger "
+                "--tensor-parallel-size or "
                 "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
                 format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
                 format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
                 format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),
-                saves == SaveMode::async ? ", or --save-mode sync" : ""));
+                format_bytes(memory.wide), saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
     if (adamw) optimizer.emplace(store, *adamw, &topology.tensor);

@@ -18,12 +18,14 @@ struct PassPlan {
     std::size_t sequences = 1, length = 1;
     int micro_batches = 1;
     std::size_t chunks = 0, documents = 0;
+    std::size_t wide = 0;  ///< bytes of a linear model, and of what it says, that the rank holds beside the pass
 };
 
-/// Bytes that a rank will need: weights, gradients, moments, activations, the tokens of a step, and what saving takes.
+/// Bytes that a rank will need: weights, gradients, moments, activations, the tokens of a step, what saving takes, and
+/// wide features.
 struct MemoryEstimate {
-    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0;
-    std::size_t total() const { return parameters + gradients + moments + activations + tokens + saving; }
+    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0, wide = 0;
+    std::size_t total() const { return parameters + gradients + moments + activations + tokens + saving + wide; }
 };
 
 class RankModel {

@@ -128,7 +128,7 @@ void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
         };
         if (leader_) folder_.restore_checkpoint_folder();
         writer_.begin({folder_.checkpoint_path(progress.step), std::move(metadata), surroundings_.tokenizer_json,
-                       surroundings_.flush, prune});
+                       surroundings_.flush, prune, surroundings_.wide});
         if (last || mode_ == SaveMode::sync) take(writer_.finish(), last);
         last_save_ = Clock::now();
     }

@@ -39,6 +39,7 @@ public:
         nlohmann::json metadata;
         std::string tokenizer_json;
         std::function<void()> flush;  ///< rank 0's
+        const WideContent* wide = nullptr;
     };
 
     /// Takes the memory for all saves of this process, which begins at `start`. Everything must outlive this; times are

@@ -48,7 +48,8 @@ public:
           folder_(run.run),
           leader_(model.topology.all.rank() == 0),
           bar_(description.title, "steps", task.steps(), leader_, progress.step),
-          saving_(model, run, {description.metadata, description.tokenizer_json, [this] { metrics_->sync(); }},
+          saving_(model, run,
+                  {description.metadata, description.tokenizer_json, [this] { metrics_->sync(); }, &description.wide},
                   progress, pace_, bar_) {
         together(model.topology.all, [&] {
             if (!leader_) return;

@@ -50,6 +50,7 @@ struct RunDescription {
     std::string title;        ///< "pretrain", for people
     nlohmann::json metadata;  ///< kind, model, head, options, fingerprints; progress is added
     std::string tokenizer_json, config_ini;
+    WideContent wide = {};  ///< rank 0's
 };
 
 /// The exit status of a run that was stopped early, with a checkpoint to go on from.

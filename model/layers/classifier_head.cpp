@@ -13,7 +13,7 @@ namespace {
 
 /// Of a micro-batch that holds all chunks of its documents.
 Documents documents_of(const MicroBatch& batch) {
-    Documents documents{batch.labels, {}};
+    Documents documents{batch.labels, {}, batch.offsets};
     for (std::size_t s = 0; s < batch.sequences; ++s)
         if (batch.chunk(s).begins()) documents.places.push_back(batch.first_sequence + static_cast<std::uint32_t>(s));
     return documents;
@@ -23,10 +23,11 @@ Documents documents_of(const MicroBatch& batch) {
 
 Documents Documents::part(Range range) const {
     const auto of = [&](const auto& all) {
-        return std::vector(all.begin() + static_cast<std::ptrdiff_t>(range.first),
-                           all.begin() + static_cast<std::ptrdiff_t>(range.last));
+        const std::size_t each = all.size() / size();
+        return std::vector(all.begin() + static_cast<std::ptrdiff_t>(range.first * each),
+                           all.begin() + static_cast<std::ptrdiff_t>(range.last * each));
     };
-    return {of(labels), of(places)};
+    return {of(labels), of(places), of(offsets)};
 }
 
 ClassifierHead::ClassifierHead(ParameterStore& store, const ModelConfig& model, const ClassifierConfig& config,
@@ -42,7 +43,16 @@ ClassifierHead::ClassifierHead(ParameterStore& store, const ModelConfig& model, 
       linear1_(declare_linear("classifier.hidden", config.hidden, pooled_width(), first_slice)),
       norm2_(store, "classifier.norm2", config.hidden, config.norm, static_cast<Real>(model.norm_eps),
              encoder_group_ + 1, first_slice),
-      linear2_(declare_linear("classifier.output", config.classes, config.hidden, first_slice)) {}
+      linear2_(declare_linear("classifier.output", config.classes, config.hidden, first_slice)) {
+    if (config.wide)
+        offset_scale_ = store.declare({.name = "classifier.wide.scale",
+                                       .global = {1},
+                                       .local = {},
+                                       .slicing = {},
+                                       .init = Init::one(),
+                                       .group = encoder_group_ + 1,
+                                       .counted = first_slice});
+}
 
 ClassifierHead::Affine ClassifierHead::declare_linear(const std::string& name, std::size_t out, std::size_t in,
                                                       bool first_slice) const {
@@ -91,7 +101,13 @@ void ClassifierHead::drop(View<Real> y, int which, const Documents& documents, c
         dropout(y.row(i), y.row(i), site, documents.places[i], 0, 1, y.columns());
 }
 
-// z1 = drop(norm1(pooled)),  a = relu(z1 W1^T + b1),  z2 = drop(norm2(a)),  scores = z2 W2^T + b2
+void ClassifierHead::add_offsets(View<Real> scores, std::span<const float> offsets) const {
+    if (!offset_scale_) return;
+    const Real scale = store_.value(*offset_scale_).data[0];
+    for (std::size_t i = 0; i < offsets.size(); ++i) scores.data[i] += scale * static_cast<Real>(offsets[i]);
+}
+
+// z1 = drop(norm1(pooled)),  a = relu(z1 W1^T + b1),  z2 = drop(norm2(a)),  scores = z2 W2^T + b2 + scale offsets
 void ClassifierHead::blocks_forward(const Activations& act, const Documents& documents,
                                     const PassOptions& options) const {
     const auto linear = [&](View<Real> y, View<const Real> x, Affine layer) {
@@ -105,10 +121,11 @@ void ClassifierHead::blocks_forward(const Activations& act, const Documents& doc
     norm2_.forward(act.z2, act.statistics2, act.a, options);
     drop(act.z2, 1, documents, options);
     linear(act.scores, act.z2, linear2_);
+    add_offsets(act.scores, documents.offsets);
 }
 
-// dW2 += dscores^T z2,  dz2 = dscores W2, through dropout, norm and ReLU (a > 0 where its input was);  the same once
-// more
+// dscale += dscores . offsets,  dW2 += dscores^T z2,  dz2 = dscores W2, through dropout, norm and ReLU (a > 0 where its
+// input was);  the same once more
 void ClassifierHead::blocks_backward(const Activations& act, const Documents& documents,
                                      const PassOptions& options) const {
     const auto linear_backward = [&](View<Real> dx, View<const Real> dy, View<const Real> x, Affine layer) {
@@ -116,6 +133,9 @@ void ClassifierHead::blocks_backward(const Activations& act, const Documents& do
         add_column_sums(store_.gradient(layer.bias).data, dy);
         matmul_nn(dx, dy, store_.value(layer.weight));
     };
+    if (offset_scale_)
+        for (std::size_t i = 0; i < documents.offsets.size(); ++i)
+            store_.gradient(*offset_scale_).data[0] += act.scores.data[i] * static_cast<Real>(documents.offsets[i]);
     linear_backward(act.z2, act.scores, act.z2, linear2_);
     drop(act.z2, 1, documents, options);
     norm2_.backward(act.z2, act.z2, act.statistics2, act.a);

@@ -3,6 +3,7 @@
 // normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes.
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "model/config.hpp"
@@ -19,18 +20,21 @@ struct ClassifierConfig {
     Pooling pooling = Pooling::concat;
     HeadNormKind norm = HeadNormKind::layernorm;
     double dropout1 = 0.4, dropout2 = 0.1;  ///< before the first and the second linear layer
+    bool wide = false;                      ///< scores of another model, the micro-batch's offsets, are added
 };
 
 /// What the head has to know of each document that it judges.
 struct Documents {
     std::vector<std::int32_t> labels;
     std::vector<std::uint32_t> places;  ///< of its first chunk in the GLOBAL batch: names its dropout masks
+    std::vector<float> offsets;         ///< (documents, classes), or empty
     std::size_t size() const { return places.size(); }
     Documents part(Range range) const;
 };
 
 /// Small beside the encoder: every slice computes it whole, one worker the two blocks. Parameters "classifier.norm1",
-/// "classifier.hidden", "classifier.norm2", "classifier.output", group L + 1.
+/// "classifier.hidden", "classifier.norm2", "classifier.output", group L + 1; a wide one's scores have `scale` times
+/// the offsets added, with the one number "classifier.wide.scale" that begins as 1.
 class ClassifierHead : public Head {
 public:
     /// `norm` is the encoder's final norm; may be null.
@@ -74,6 +78,7 @@ private:
     Affine declare_linear(const std::string& name, std::size_t out, std::size_t in, bool first_slice) const;
     std::size_t pooled_width() const { return ulmpi::pooled_width(config_.pooling, width_); }
     Encoded encode(View<Real> x, Context& context) const;
+    void add_offsets(View<Real> scores, std::span<const float> offsets) const;
     void drop(View<Real> y, int which, const Documents& documents, const PassOptions& options) const;
     void blocks_forward(const Activations& act, const Documents& documents, const PassOptions& options) const;
     /// Turns act.scores from class weights × (p - onehot) into gradients; returns dpooled in act.z1.
@@ -95,6 +100,7 @@ private:
     Affine linear1_;
     HeadNorm norm2_;
     Affine linear2_;
+    std::optional<ParameterId> offset_scale_;
 };
 
 }  // namespace ulmpi

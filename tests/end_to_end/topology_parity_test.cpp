@@ -36,15 +36,17 @@ std::vector<MicroBatch> micro_batches(const Task& task, std::size_t step, Range 
         const std::vector<std::uint32_t> records = all_records(set);
         const DocumentPlace first{sequences.first,
                                   count_chunks(set, std::span(records).first(sequences.first), task.config.context)};
+        const std::vector<float> offsets =
+            random_offsets(task.head->wide ? set.size() : 0, set.classes.size(), seed + step);
         return document_batches(set, std::span(records).subspan(sequences.first, sequences.size()), first,
-                                {task.config.context, task.micro_batch, 0});
+                                {task.config.context, task.micro_batch, 0, offsets});
     }
     std::vector<MicroBatch> batches;
     for (std::size_t first = sequences.first; first < sequences.last; first += task.micro_batch) {
         const std::size_t count = std::min(task.micro_batch, sequences.last - first);
         const auto global = static_cast<std::uint32_t>(first);
         batches.push_back(task.head ? random_labelled_batch(task.config, global, count, task.config.context,
-                                                            task.head->classes, seed + step)
+                                                            task.head->classes, seed + step, task.head->wide)
                                     : random_batch(task.config, global, count, task.config.context, seed + step));
     }
     return batches;
@@ -211,7 +213,7 @@ TEST(TopologyParityTest, FrozenGroups) {
 TEST(TopologyParityTest, Classifier) {
     for (int first : {0, 3, 5}) {
         Task task = four_layers();
-        task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+        task.head = ClassifierConfig{.classes = 5, .hidden = 10, .wide = first == 3};
         task.global_batch = 6;
         task.micro_batch = 2;
         task.first_trained_group = first;
@@ -225,7 +227,7 @@ TEST(TopologyParityTest, Classifier) {
 TEST(TopologyParityTest, DocumentsLongerThanTheContext) {
     for (int first : {0, 3, 5}) {
         Task task = four_layers();
-        task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+        task.head = ClassifierConfig{.classes = 5, .hidden = 10, .wide = first == 0};
         task.head->pooling = in_double ? Pooling::concat : Pooling::mean;
         task.lengths = {5, 40, 16, 80, 12, 17, 33, 24};
         task.micro_batch = 3;

@@ -96,10 +96,12 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
         for (Pooling pooling : {Pooling::concat, Pooling::last, Pooling::max, Pooling::mean, Pooling::first}) {
             ModelConfig config = tiny_configs()[which].config;
             config.context = context;
-            const ClassifierConfig head{.classes = classes, .hidden = 10, .pooling = pooling, .dropout1 = 0.3};
+            const ClassifierConfig head{
+                .classes = classes, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .wide = which == 3};
             TinyModel model(config, head);
             const Transformer reference(config, model.store);
             const LabelledSet set = random_documents(mixed_lengths, config.vocabulary, classes, 6);
+            const std::vector<float> offsets = random_offsets(head.wide ? set.size() : 0, classes, 6);
             constexpr std::size_t before = 11;  // chunks of the global batch
             double losses[2] = {0, 0};
             std::vector<double> probabilities;
@@ -107,8 +109,8 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
                 std::uint32_t place = before;
                 for (std::size_t i = 0; i < set.size(); ++i) {
                     const std::vector<Token> document(set.tokens_of(i).begin(), set.tokens_of(i).end());
-                    const Row log_p =
-                        Transformer::log_softmax(reference.classes(document, place, options(training), head));
+                    const Row log_p = Transformer::log_softmax(reference.with_offsets(
+                        reference.classes(document, place, options(training), head), offsets, i));
                     const auto label = static_cast<std::size_t>(set.labels[i]);
                     losses[training] -= static_cast<double>(options(training).class_weights[label]) * log_p[label];
                     place += static_cast<std::uint32_t>(chunk_count(document.size(), context));
@@ -118,7 +120,7 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
             }
             for (std::size_t micro_batch : {1u, 3u, 8u})
                 for (int threads : {1, 2}) {
-                    const auto batches = batches_of(set, context, micro_batch, before);
+                    const auto batches = batches_of(set, context, micro_batch, before, offsets);
                     for (bool training : {false, true})
                         EXPECT_NEAR(model.pass(batches, options(training), threads) / losses[training], 1, tolerance)
                             << tiny_configs()[which].name << ", " << to_string(pooling) << ", " << micro_batch;

@@ -110,11 +110,11 @@ TEST(ClassifierGradientTest, MatchesCentralDifferences) {
             config.layers = 1;
             config.residual_dropout = 0.1;
             const ClassifierConfig head{
-                .classes = 3, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .dropout2 = 0.1};
+                .classes = 3, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .dropout2 = 0.1, .wide = threads == 2};
             TinyModel model(config, head);
             PassOptions o = training();
             o.class_weights = {1, 0.5F, 3};
-            check_gradients(model, {random_labelled_batch(config, 2, 5, 8, 3, 1)}, o, threads, 1);
+            check_gradients(model, {random_labelled_batch(config, 2, 5, 8, 3, 1, head.wide)}, o, threads, 1);
         }
 }
 
@@ -127,13 +127,19 @@ TEST(ClassifierGradientTest, OfDocumentsInChunks) {
             config.layers = 1;
             config.context = 4;
             config.residual_dropout = config.attention_dropout = 0.1;
-            const ClassifierConfig head{
-                .classes = 3, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .dropout2 = 0.1};
+            const ClassifierConfig head{.classes = 3,
+                                        .hidden = 10,
+                                        .pooling = pooling,
+                                        .dropout1 = 0.3,
+                                        .dropout2 = 0.1,
+                                        .wide = pooling == Pooling::concat};
             TinyModel model(config, head);
             PassOptions o = training();
             o.class_weights = {1, 0.5F, 3};
             const LabelledSet set = random_documents({3, 11, 4, 7, 1, 9}, config.vocabulary, 3, 1);
-            check_gradients(model, batches_of(set, config.context, micro_batch, 5), o, micro_batch == 9 ? 2 : 1, 1);
+            const std::vector<float> offsets = random_offsets(head.wide ? set.size() : 0, 3, 1);
+            check_gradients(model, batches_of(set, config.context, micro_batch, 5, offsets), o,
+                            micro_batch == 9 ? 2 : 1, 1);
         }
 }
 

@@ -77,11 +77,12 @@ TEST(StageReferenceTest, Classifiers) {
         for (std::size_t which : {0u, 1u, 3u}) {
             ModelConfig config = tiny_configs()[which].config;
             config.attention_dropout = 0.1;
-            const ClassifierConfig head{.classes = 4, .hidden = 10, .pooling = pooling, .dropout1 = 0.3};
+            const ClassifierConfig head{
+                .classes = 4, .hidden = 10, .pooling = pooling, .dropout1 = 0.3, .wide = which == 1};
             TinyModel model(config, head);
             const Transformer reference(config, model.store);
-            const std::vector<MicroBatch> batches{random_labelled_batch(config, 2, 5, 9, 4, 1),
-                                                  random_labelled_batch(config, 7, 3, 4, 4, 2)};
+            const std::vector<MicroBatch> batches{random_labelled_batch(config, 2, 5, 9, 4, 1, head.wide),
+                                                  random_labelled_batch(config, 7, 3, 4, 4, 2, head.wide)};
             for (bool training : {false, true})
                 for (int threads : {1, 2, 3}) {
                     PassOptions o = options(training);

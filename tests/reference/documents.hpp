@@ -6,6 +6,7 @@
 
 #include "finetune/document_batches.hpp"
 #include "parallel/random_key.hpp"
+#include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {
 
@@ -33,8 +34,15 @@ inline std::vector<std::uint32_t> all_records(const LabelledSet& set) {
 }
 
 inline std::vector<MicroBatch> batches_of(const LabelledSet& set, std::size_t context, std::size_t micro_batch,
-                                          std::size_t first_chunk = 0) {
-    return document_batches(set, all_records(set), {0, first_chunk}, {context, micro_batch, 0});
+                                          std::size_t first_chunk = 0, std::span<const float> offsets = {}) {
+    return document_batches(set, all_records(set), {0, first_chunk}, {context, micro_batch, 0, offsets});
+}
+
+/// What another model says of every document.
+inline std::vector<float> random_offsets(std::size_t documents, std::size_t classes, std::uint64_t seed) {
+    std::vector<float> offsets;
+    for (std::size_t i = 0; i < documents * classes; ++i) offsets.push_back(random_offset(seed, i));
+    return offsets;
 }
 
 }  // namespace ulmpi::reference

@@ -33,9 +33,15 @@ inline MicroBatch random_batch(const ModelConfig& c, std::uint32_t first, std::s
     return b;
 }
 
-/// The same for classifiers: rows of 1 to `length` tokens, padded, and random labels.
+/// From -4 to 0, as log-probabilities are.
+inline float random_offset(std::uint64_t seed, std::uint64_t number) {
+    return -static_cast<float>(random_key(seed + 99, number) % 4096) / 1024;
+}
+
+/// The same for classifiers: rows of 1 to `length` tokens, padded, and random labels; for a wide head offsets.
 inline MicroBatch random_labelled_batch(const ModelConfig& c, std::uint32_t first, std::size_t count,
-                                        std::size_t length, std::size_t classes, std::uint64_t seed) {
+                                        std::size_t length, std::size_t classes, std::uint64_t seed,
+                                        bool wide = false) {
     MicroBatch b = random_batch(c, first, count, length, seed);
     b.targets.clear();
     for (std::size_t s = 0; s < count; ++s) {
@@ -43,6 +49,8 @@ inline MicroBatch random_labelled_batch(const ModelConfig& c, std::uint32_t firs
         b.lengths.push_back(static_cast<std::int32_t>(1 + random % length));
         b.labels.push_back(static_cast<std::int32_t>((random >> 32) % classes));
         for (auto t = static_cast<std::size_t>(b.lengths.back()); t < length; ++t) b.inputs[s * length + t] = 0;
+        for (std::size_t k = 0; wide && k < classes; ++k)
+            b.offsets.push_back(random_offset(seed, (first + s) * classes + k));
     }
     return b;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,7 @@ public:
         for (std::size_t s = 0; s < batch.sequences; ++s) {
             const auto label = static_cast<std::size_t>(batch.labels[s]);
             const double weight = options.class_weights.empty() ? 1 : static_cast<double>(options.class_weights[label]);
-            total -= weight * log_softmax(classes(batch, s, options, head))[label];
+            total -= weight * log_softmax(with_offsets(classes(batch, s, options, head), batch.offsets, s))[label];
         }
         return total;
     }
@@ -58,9 +59,17 @@ public:
     /// Class probabilities of one sequence.
     Row predict(const MicroBatch& batch, std::size_t s, const PassOptions& options,
                 const ClassifierConfig& head) const {
-        Row p = log_softmax(classes(batch, s, options, head));
+        Row p = log_softmax(with_offsets(classes(batch, s, options, head), batch.offsets, s));
         for (double& x : p) x = std::exp(x);
         return p;
+    }
+
+    /// Scores of document s of a wide head; those of any other as they are.
+    Row with_offsets(Row scores, std::span<const float> offsets, std::size_t s) const {
+        if (!offsets.empty())
+            for (std::size_t c = 0; c < scores.size(); ++c)
+                scores[c] += weight("classifier.wide.scale")[0] * static_cast<double>(offsets[s * scores.size() + c]);
+        return scores;
     }
 
     /// Scores of the classes for a document of any length, whose first chunk has this place in the global batch. The

@@ -12,7 +12,7 @@
 namespace ulmpi {
 
 struct LinearOptions {
-    int order = 3;                                    ///< words of the longest n-grams
+    int order = 2;                                    ///< words of the longest n-grams
     std::uint64_t seed = 0;                           ///< of the folds
     std::vector<float> class_weights = {};            ///< factor on the loss of each class; empty: 1
     int threads = 0;                                  ///< of this rank; 0: all

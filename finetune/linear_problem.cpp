@@ -1,6 +1,8 @@
 #include "finetune/linear_problem.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 namespace ulmpi {
@@ -38,12 +40,16 @@ void LinearProblem::count_texts() {
     }
 }
 
-// First the columns that several rows have, then one for each row that has n-grams of its own.
+// First the columns that several rows have, the commonest in front so that most of what is read lies in the cache; then
+// one for each row that has n-grams of its own.
 void LinearProblem::number_columns() {
     column_.assign(matrix_.width(), 0);
     share_.assign(matrix_.width(), 1.0f);
-    for (std::size_t j = 0; j < matrix_.width(); ++j)
-        if (texts_[j] > 1 && idf_[j] > 0) column_[j] = static_cast<std::uint32_t>(width_++);
+    std::vector<std::uint32_t> common;
+    for (std::uint32_t j = 0; j < matrix_.width(); ++j)
+        if (texts_[j] > 1 && idf_[j] > 0) common.push_back(j);
+    std::ranges::stable_sort(common, std::greater(), [&](std::uint32_t j) { return texts_[j]; });
+    for (const std::uint32_t j : common) column_[j] = static_cast<std::uint32_t>(width_++);
     for (const std::uint32_t row : rows_) {
         double square = 0;
         const auto for_each_own = [&](auto f) {

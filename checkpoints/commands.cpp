@@ -8,6 +8,7 @@
 #include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "checkpoints/slim.hpp"
+#include "checkpoints/transformers.hpp"
 #include "data/quoted.hpp"
 #include "parallel/command_table.hpp"
 #include "parallel/option_table.hpp"
@@ -107,6 +108,11 @@ int verify_command(std::span<const std::string> arguments, const Communicator& w
     return on_first_rank(world, [&] { return verify(path); });
 }
 
+void check_new(const std::string& output) {
+    check_usage(!std::filesystem::exists(output),
+                fmt::format("--output {} is there already; remove it or name another", output));
+}
+
 int slim_command(std::span<const std::string> arguments, const Communicator& world) {
     OptionTable options("checkpoint slim",
                         "Writes a checkpoint's weights alone, with its tokenizer and what it says of itself, into one "
@@ -119,14 +125,45 @@ int slim_command(std::span<const std::string> arguments, const Communicator& wor
     options.choices("precision", precision_names());
     if (!options.parse(arguments)) return 0;
     return on_first_rank(world, [&] {
-        check_usage(!std::filesystem::exists(output),
-                    fmt::format("--output {} is there already; remove it or name another", output));
+        check_new(output);
         const std::filesystem::path from = resolve_checkpoint(path);
         write_slim_checkpoint(from, output, precision_from(precision));
         print_json(Json{{"kind", "slim"},
                         {"path", output},
                         {"from", from.string()},
                         {"precision", precision},
+                        {"bytes", std::filesystem::file_size(output)}});
+        return 0;
+    });
+}
+
+int import_command(std::span<const std::string> arguments, const Communicator& world) {
+    OptionTable options("checkpoint import",
+                        "Writes a language model of Hugging Face's transformers as a checkpoint of weights alone: to "
+                        "start from (--init-from), evaluate and generate. The folder holds config.json "
+                        "(LlamaForCausalLM without grouped heads, scaled rotary positions or biases), a byte-level "
+                        "BPE tokenizer.json, and the weights as model.safetensors or as the files of its index.");
+    std::string from, output;
+    std::optional<std::string> precision;
+    options.add("from", from, "the folder that save_pretrained wrote", "FOLDER");
+    options.required("from");
+    options.add("output", output, "the file to write", "FILE");
+    options.required("output");
+    options.add("precision", precision,
+                "of the weights, rounded to the nearest; without it that of the folder's weights, or fp32 where they "
+                "differ among themselves");
+    options.choices("precision", precision_names());
+    options.example("--from llama --output llama.h5");
+    if (!options.parse(arguments)) return 0;
+    return on_first_rank(world, [&] {
+        check_new(output);
+        std::optional<ElementType> asked;
+        if (precision) asked = precision_from(*precision);
+        const ElementType written = import_model(from, output, asked);
+        print_json(Json{{"kind", "import"},
+                        {"path", output},
+                        {"from", from},
+                        {"precision", precision_name(written)},
                         {"bytes", std::filesystem::file_size(output)}});
         return 0;
     });
@@ -139,6 +176,7 @@ int checkpoint_command(std::span<const std::string> arguments, const Communicato
         {"show", "what it holds, as JSON", show_command},
         {"verify", "whether every byte is as it was written", verify_command},
         {"slim", "weights alone, in half precision", slim_command},
+        {"import", "a model of Hugging Face's transformers as a checkpoint", import_command},
     };
     return run_command("checkpoint", table, arguments, world);
 }

@@ -38,9 +38,9 @@ std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType 
     return halves;
 }
 
-void check_finite(const std::string& name, std::span<const float> values, ElementType precision) {
+void check_finite(const std::string& name, std::span<const float> values, std::span<const std::uint16_t> halves,
+                  ElementType precision) {
     const std::uint16_t infinity = precision == ElementType::f16 ? 0x7c00 : 0x7f80;  // all bits of the exponent
-    const std::vector<std::uint16_t> halves = halves_of(values, precision);
     const auto over = std::ranges::find_if(halves, [&](std::uint16_t bits) { return (bits & infinity) == infinity; });
     if (over == halves.end()) return;
     const auto index = static_cast<std::size_t>(over - halves.begin());
@@ -48,19 +48,23 @@ void check_finite(const std::string& name, std::span<const float> values, Elemen
                                  values[index], index, precision_name(precision)));
 }
 
-void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline, const Hdf5File& from,
-                   ElementType precision) {
+void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline,
+                   const std::vector<WeightSource>& weights, ElementType precision) {
     FileDescriptor made(file, O_WRONLY | O_CREAT | O_TRUNC);
     check_usage(made.is_open(), "cannot create " + quoted(file) + ": " + system_reason());
     made.reserve(outline.end_of_tensors());
     DirectWriter writer(file);
     std::vector<std::uint32_t> crc32s;
-    for (const OutlinedTensor& tensor : outline.tensors()) {
-        const std::vector<float> values = from.read<float>(tensor.dataset);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        const std::vector<float> values = weights[i].read();
         std::vector<std::uint16_t> halves;
-        if (precision != ElementType::f32) halves = halves_of(values, precision);
-        crc32s.push_back(writer.write(
-            tensor.offset, halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves))));
+        if (precision != ElementType::f32) {
+            halves = halves_of(values, precision);
+            check_finite(weights[i].name, values, halves, precision);
+        }
+        const auto bytes = halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves));
+        check(bytes.size() == outline.tensors()[i].bytes, weights[i].name + " is not of its shape's size");
+        crc32s.push_back(writer.write(outline.tensors()[i].offset, bytes));
     }
     writer.finish();
     seal_file(file, checkpoint_kind, outline.complete(file, crc32s));
@@ -68,30 +72,37 @@ void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline
 
 }  // namespace
 
-void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
-    const CheckpointInfo info = read_checkpoint_info(from);
-    const CheckpointContent content(from);
+void write_weights(const std::filesystem::path& to, nlohmann::json metadata, const std::string& tokenizer_json,
+                   const WideContent& wide, const std::vector<WeightSource>& weights, ElementType precision) {
     std::vector<TensorPlacement> tensors;
     std::vector<WriteJob> jobs;
-    for (const TensorInfo& tensor : info.tensors) {
-        if (precision != ElementType::f32)
-            check_finite(tensor.name, content.file().read<float>(dataset_name(Part::weight, tensor.name)), precision);
+    for (const WeightSource& weight : weights) {
         jobs.push_back({tensors.size()});
-        tensors.push_back({tensor.name, shape_of(tensor.shape), {}});
+        tensors.push_back({weight.name, shape_of(weight.shape), {}});
     }
-    nlohmann::json metadata = info.metadata;
     metadata["slim"] = true;
     remove_stale_temporaries(to);
     const std::filesystem::path temporary = temporary_name(to);
     try {
-        CheckpointOutline outline(metadata, info.tokenizer_json, {info.wide.model, {}}, tensors, jobs, precision);
-        write_tensors(temporary, outline, content.file(), precision);
+        CheckpointOutline outline(metadata, tokenizer_json, wide, tensors, jobs, precision);
+        write_tensors(temporary, outline, weights, precision);
         publish(temporary, to);
     } catch (...) {
         std::error_code ignored;
         std::filesystem::remove(temporary, ignored);
         throw;
     }
+}
+
+void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
+    const CheckpointInfo info = read_checkpoint_info(from);
+    const CheckpointContent content(from);
+    std::vector<WeightSource> weights;
+    for (const TensorInfo& tensor : info.tensors)
+        weights.push_back({tensor.name, tensor.shape, [&content, name = dataset_name(Part::weight, tensor.name)] {
+                               return content.file().read<float>(name);
+                           }});
+    write_weights(to, info.metadata, info.tokenizer_json, {info.wide.model, {}}, weights, precision);
 }
 
 std::string precision_name(ElementType type) {

@@ -2,17 +2,30 @@
 // Weights alone, in half precision: a model to start from or to ask, in a quarter of a checkpoint's size at most.
 
 #include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "checkpoints/checkpoint.hpp"
 #include "data/hdf5_file.hpp"
 
 namespace ulmpi {
 
-/// Writes the weights of a checkpoint, rounded to `precision` (f16, bf16 or f32) to the nearest, ties to even, with its
-/// tokenizer and metadata, which gets "slim": true. No file appears unless all of it is on the disk. One rank. Throws
-/// UsageError if `from` cannot be used, or naming a weight that is not finite in that precision; Error if `to` cannot
-/// be written.
+/// A whole weight to be written, row by row; `read` gives its elements when their turn has come.
+struct WeightSource {
+    std::string name;
+    Dims shape;
+    std::function<std::vector<float>()> read;
+};
+
+/// Writes a checkpoint of weights alone, each rounded to `precision` (f16, bf16 or f32) to the nearest, ties to even;
+/// the metadata get "slim": true. One weight at a time is in memory. No file appears unless all of it is on the disk.
+/// One rank. Throws UsageError naming a weight that is not finite in fp16 or bf16, Error if `to` cannot be written.
+void write_weights(const std::filesystem::path& to, nlohmann::json metadata, const std::string& tokenizer_json,
+                   const WideContent& wide, const std::vector<WeightSource>& weights, ElementType precision);
+
+/// write_weights() of a checkpoint's, with its tokenizer and metadata. Throws UsageError if `from` cannot be used.
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision);
 
 /// "fp16", "bf16", "fp32".

@@ -24,6 +24,7 @@ const std::vector<std::string>& all_commands() {
         "checkpoint show",
         "checkpoint verify",
         "checkpoint slim",
+        "checkpoint import",
         "bench step",
         "bench gemm",
     };
@@ -57,6 +58,7 @@ const std::vector<std::string>& all_options() {
         "valid",
         "run",
         "init-from",
+        "from",
         "resume",
         "train",
         "test",

@@ -1,0 +1,186 @@
+#include "checkpoints/transformers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "checkpoints/llama.hpp"
+#include "checkpoints/safetensors.hpp"
+#include "checkpoints/slim.hpp"
+#include "data/quoted.hpp"
+#include "data/tokenizer.hpp"
+#include "parallel/error.hpp"
+
+namespace ulmpi {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr const char* config_file = "config.json";
+constexpr const char* weights_file = "model.safetensors";
+constexpr const char* index_file = "model.safetensors.index.json";
+constexpr std::uintmax_t largest_json = std::uintmax_t{1} << 28;
+
+Json read_json(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    check_usage(file.is_open() && fs::is_regular_file(path),
+                "cannot open " + quoted(path) + "; --from needs a folder that transformers' save_pretrained wrote");
+    check_usage(fs::file_size(path) <= largest_json, quoted(path) + " has more than 256 MiB");
+    try {
+        return Json::parse(file);
+    } catch (const Json::exception& error) {
+        throw UsageError(quoted(path) + " is not valid JSON (" + json_problem(error) + ")");
+    }
+}
+
+/// The weights of a folder, in one file or several.
+class FolderWeights {
+public:
+    explicit FolderWeights(const fs::path& folder) : folder_(folder) {
+        const bool one = fs::exists(folder / weights_file), several = fs::exists(folder / index_file);
+        check_usage(!one || !several, fmt::format("{} holds both {} and {}: remove the one that is not meant",
+                                                  quoted(folder), weights_file, index_file));
+        check_usage(one || several,
+                    fmt::format("{} holds no {}; models in other formats are written anew by transformers' "
+                                "save_pretrained",
+                                quoted(folder), weights_file));
+        if (one)
+            open(weights_file);
+        else
+            open_all_of_index();
+    }
+
+    const SafetensorsTensor* find(const std::string& name) const {
+        const auto found = places_.find(name);
+        return found == places_.end() ? nullptr : &found->second.tensor;
+    }
+
+    std::vector<float> read(const std::string& name) {
+        const Place& place = places_.at(name);
+        return files_[place.file].read(place.tensor);
+    }
+
+    std::set<std::string> names() const {
+        std::set<std::string> names;
+        for (const auto& [name, place] : places_) names.insert(name);
+        return names;
+    }
+
+    /// That of all tensors; f32 if they differ.
+    ElementType type() const {
+        const ElementType first = places_.empty() ? ElementType::f32 : places_.begin()->second.tensor.type;
+        const bool alike = std::ranges::all_of(places_, [&](const auto& p) { return p.second.tensor.type == first; });
+        return alike ? first : ElementType::f32;
+    }
+
+private:
+    struct Place {
+        std::size_t file = 0;  // in files_
+        SafetensorsTensor tensor;
+    };
+
+    void open(const std::string& name) {
+        SafetensorsFile& file = files_.emplace_back(folder_ / name);
+        for (const SafetensorsTensor& tensor : file.tensors())
+            check_usage(places_.emplace(tensor.name, Place{files_.size() - 1, tensor}).second,
+                        fmt::format("{} is in two files of {}", shown_name(tensor.name), quoted(folder_)));
+    }
+
+    // What the index says of each tensor must be so.
+    void open_all_of_index() {
+        const Json index = read_json(folder_ / index_file);
+        check_usage(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
+                    quoted(folder_ / index_file) + " has no weight_map of tensors and files");
+        std::map<std::string, std::set<std::string>> tensors_of;
+        for (const auto& [tensor, file] : index["weight_map"].items()) {
+            const std::string name = file.is_string() ? file.get<std::string>() : "";
+            check_usage(name.ends_with(".safetensors") && fs::path(name).filename() == name,
+                        fmt::format("{}: {} lies in {}, which is no .safetensors file of this folder",
+                                    quoted(folder_ / index_file), shown_name(tensor), shown_name(name)));
+            tensors_of[name].insert(tensor);
+        }
+        for (const auto& [name, tensors] : tensors_of) {
+            open(name);
+            std::set<std::string> found;
+            for (const SafetensorsTensor& tensor : files_.back().tensors()) found.insert(tensor.name);
+            std::vector<std::string> differing;
+            std::ranges::set_symmetric_difference(found, tensors, std::back_inserter(differing));
+            check_usage(differing.empty(), fmt::format("{} and {} disagree on where {} lies", quoted(folder_ / name),
+                                                       index_file, shown_name(differing.empty() ? "" : differing[0])));
+        }
+    }
+
+    fs::path folder_;
+    std::vector<SafetensorsFile> files_;
+    std::map<std::string, Place> places_;
+};
+
+// Each source is there in its share of the shape, and nothing else is there.
+void check_tensors(const FolderWeights& weights, const std::vector<MappedTensor>& wanted, const fs::path& folder) {
+    std::set<std::string> left = weights.names();
+    for (const MappedTensor& tensor : wanted) {
+        Dims shape = tensor.shape;
+        shape[0] /= tensor.sources.size();
+        for (const std::string& source : tensor.sources) {
+            const SafetensorsTensor* found = weights.find(source);
+            check_usage(found != nullptr, fmt::format("{} lacks the tensor {} of the model that its {} describes",
+                                                      quoted(folder), source, config_file));
+            check_usage(found->shape == shape,
+                        fmt::format("{}: {} has the shape {}, its {} asks for {}", quoted(folder), source,
+                                    shown_shape(found->shape), config_file, shown_shape(shape)));
+            left.erase(source);
+        }
+    }
+    check_usage(left.empty(), fmt::format("{} has a tensor {} that the model of its {} lacks", quoted(folder),
+                                          left.empty() ? "" : shown_name(*left.begin()), config_file));
+}
+
+std::vector<float> stacked(FolderWeights& weights, const MappedTensor& tensor) {
+    std::vector<float> all;
+    for (const std::string& source : tensor.sources) {
+        const std::vector<float> part = weights.read(source);
+        const auto bad = std::ranges::find_if_not(part, [](float x) { return std::isfinite(x); });
+        check_usage(bad == part.end(), fmt::format("{} holds {} (element {}): the model is of no use", source,
+                                                   bad == part.end() ? 0 : *bad, bad - part.begin()));
+        all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+}
+
+}  // namespace
+
+ElementType import_model(const fs::path& folder, const fs::path& to, std::optional<ElementType> precision) {
+    check_usage(fs::is_directory(folder), quoted(folder) +
+                                              " is no folder; --from needs one that transformers' "
+                                              "save_pretrained wrote");
+    const Json config = read_json(folder / config_file);
+    ModelConfig model = llama_model(config);
+    const Tokenizer tokenizer = Tokenizer::load(folder);
+    check_usage(tokenizer.vocabulary_size() == model.vocabulary,
+                fmt::format("{}: vocab_size of {} is {}, its tokenizer has {} tokens; bring them together by "
+                            "transformers' resize_token_embeddings",
+                            quoted(folder), config_file, model.vocabulary, tokenizer.vocabulary_size()));
+    model.end_of_text = tokenizer.end_of_text();
+    FolderWeights weights(folder);
+    const std::vector<MappedTensor> tensors = llama_tensors(model);
+    check_tensors(weights, tensors, folder);
+
+    std::vector<WeightSource> sources;
+    for (const MappedTensor& tensor : tensors)
+        sources.push_back({tensor.name, tensor.shape, [&] { return stacked(weights, tensor); }});
+    const ElementType chosen = precision.value_or(weights.type());
+    const Json metadata{{"kind", "language-model"},
+                        {"model", to_json(model)},
+                        {"tokenizer_fingerprint", tokenizer.fingerprint()},
+                        {"imported", {{"from", folder.string()}, {"family", "llama"}}}};
+    write_weights(to, metadata, tokenizer.to_json(), {}, sources, chosen);
+    return chosen;
+}
+
+}  // namespace ulmpi

@@ -22,12 +22,12 @@ using Json = nlohmann::ordered_json;
 // Paths may hold bytes that are no UTF-8.
 void print_json(const Json& line) { print_line(line.dump(-1, ' ', false, Json::error_handler_t::replace)); }
 
-void declare_path(OptionTable& options, std::string& path, const std::string& which) {
+void declare_path(OptionTable& options, std::string& path, const std::string& which, const std::string& more = "") {
     options.add("model", path, "a checkpoint, or a run folder: " + which, "PATH");
     options.required("model");
     options.positional("model");
-    options.example("runs/one");
-    options.example("runs/one/checkpoints/step-00001000.h5");
+    options.example("runs/one" + more);
+    options.example("runs/one/checkpoints/step-00001000.h5" + more);
 }
 
 void show(const std::string& path, bool tensors) {
@@ -118,7 +118,7 @@ int slim_command(std::span<const std::string> arguments, const Communicator& wor
                         "Writes a checkpoint's weights alone, with its tokenizer and what it says of itself, into one "
                         "small file: to start from (--init-from), predict, evaluate and generate, not to go on from.");
     std::string path, output, precision = "fp16";
-    declare_path(options, path, "its newest checkpoint");
+    declare_path(options, path, "its newest checkpoint", " --output model.h5");
     options.add("output", output, "the file to write", "FILE");
     options.required("output");
     options.add("precision", precision, "of the weights, rounded to the nearest");
@@ -169,6 +169,26 @@ int import_command(std::span<const std::string> arguments, const Communicator& w
     });
 }
 
+int export_command(std::span<const std::string> arguments, const Communicator& world) {
+    OptionTable options("checkpoint export",
+                        "Writes a language model as a folder of Hugging Face's transformers (config.json, "
+                        "tokenizer.json, model.safetensors), each weight in the precision that it has. The model is a "
+                        "Llama: --normalization rmsnorm --activation swiglu --position-embedding rotary --linear-bias "
+                        "off; others are refused by name.");
+    std::string path, output;
+    declare_path(options, path, "its newest checkpoint", " --output llama");
+    options.add("output", output, "the folder to write", "FOLDER");
+    options.required("output");
+    if (!options.parse(arguments)) return 0;
+    return on_first_rank(world, [&] {
+        check_new(output);
+        const std::filesystem::path from = resolve_checkpoint(path);
+        export_model(from, output);
+        print_json(Json{{"kind", "export"}, {"path", output}, {"from", from.string()}});
+        return 0;
+    });
+}
+
 }  // namespace
 
 int checkpoint_command(std::span<const std::string> arguments, const Communicator& world) {
@@ -177,6 +197,7 @@ int checkpoint_command(std::span<const std::string> arguments, const Communicato
         {"verify", "whether every byte is as it was written", verify_command},
         {"slim", "weights alone, in half precision", slim_command},
         {"import", "a model of Hugging Face's transformers as a checkpoint", import_command},
+        {"export", "a checkpoint as a folder for Hugging Face's transformers", export_command},
     };
     return run_command("checkpoint", table, arguments, world);
 }

@@ -154,6 +154,40 @@ ModelConfig llama_model(const Json& config) {
     return model;
 }
 
+Json llama_config(const ModelConfig& model) {
+    const auto expect = [](const char* option, const std::string& value, const std::string& wanted) {
+        check_usage(value == wanted, fmt::format("the model was made with {} {}: a Llama of transformers needs {}",
+                                                 option, value, wanted));
+    };
+    expect("--normalization", to_string(model.normalization), to_string(Normalization::rmsnorm));
+    expect("--activation", to_string(model.activation), to_string(Activation::swiglu));
+    expect("--position-embedding", to_string(model.position), to_string(PositionEmbedding::rotary));
+    expect("--linear-bias", model.linear_bias ? "on" : "off", "off");
+    expect("--layer-preprocess", model.preprocess, "n");
+    check_usage(model.postprocess.find('a') != std::string::npos && !model.normalises_after(),
+                fmt::format("the model was made with --layer-postprocess {}: a Llama of transformers needs da",
+                            model.postprocess));
+    return {{"architectures", {"LlamaForCausalLM"}},
+            {"model_type", "llama"},
+            {"hidden_size", model.hidden},
+            {"intermediate_size", model.ffn_size()},
+            {"num_hidden_layers", model.layers},
+            {"num_attention_heads", model.heads},
+            {"num_key_value_heads", model.heads},
+            {"head_dim", model.head_size()},
+            {"max_position_embeddings", model.context},
+            {"vocab_size", model.vocabulary},
+            {"rms_norm_eps", model.norm_eps},
+            {"rope_theta", rotary_base},  // transformers 4 reads this, 5 both
+            {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", rotary_base}}},
+            {"hidden_act", "silu"},
+            {"attention_bias", false},
+            {"mlp_bias", false},
+            {"attention_dropout", model.attention_dropout},
+            {"tie_word_embeddings", model.tied},
+            {"use_cache", true}};
+}
+
 std::vector<MappedTensor> llama_tensors(const ModelConfig& model) {
     const std::uint64_t d = model.hidden, f = model.ffn_size(), v = model.vocabulary;
     std::vector<MappedTensor> tensors{{"token_embedding", {v, d}, {"model.embed_tokens.weight"}}};

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoints/slim.hpp"
 #include "data/half_float.hpp"
 #include "data/quoted.hpp"
 #include "parallel/error.hpp"
@@ -140,6 +141,39 @@ std::vector<float> SafetensorsFile::read(const SafetensorsTensor& tensor) {
     std::ranges::transform(halves, values.begin(),
                            tensor.type == ElementType::f16 ? float_from_half : float_from_bfloat16);
     return values;
+}
+
+void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsTensor> tensors,
+                       const std::function<std::vector<float>(std::size_t)>& read) {
+    nlohmann::ordered_json header{{"__metadata__", {{"format", "pt"}}}};  // transformers wants to know for whom
+    std::uint64_t end = 0;
+    for (SafetensorsTensor& tensor : tensors) {
+        const auto type = std::ranges::find(types, tensor.type, &std::pair<ElementType, std::string_view>::first);
+        check(type != std::end(types), tensor.name + " is of a type that safetensors are not written in");
+        tensor.begin = end;
+        tensor.bytes = element_size(tensor.type);
+        for (std::uint64_t extent : tensor.shape) tensor.bytes *= extent;
+        end += tensor.bytes;
+        header[tensor.name] = {{"dtype", type->second}, {"shape", tensor.shape}, {"data_offsets", {tensor.begin, end}}};
+    }
+    std::string text = header.dump();
+    text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned
+    const std::uint64_t length = text.size(), data = sizeof length + length;
+
+    FileDescriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
+    check(file.is_open(), "cannot create " + quoted(path) + ": " + system_reason());
+    file.reserve(data + end);
+    file.write_at(0, &length, sizeof length);
+    file.write_at(sizeof length, text.data(), text.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+        const std::vector<float> values = read(i);
+        std::vector<std::uint16_t> halves;
+        if (tensors[i].type != ElementType::f32) halves = halves_of(values, tensors[i].type);
+        const auto bytes = halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves));
+        check(bytes.size() == tensors[i].bytes, tensors[i].name + " is not of its shape's size");
+        file.write_at(data + tensors[i].begin, bytes.data(), bytes.size());
+    }
+    file.sync();
 }
 
 std::string shown_name(const std::string& name) {

@@ -41,6 +41,12 @@ private:
     std::vector<SafetensorsTensor> tensors_;
 };
 
+/// Writes a file of tensors, whose places (begin, bytes) are chosen here, one after another; `read(i)` gives the
+/// elements of tensors[i], which are rounded to its type. One tensor at a time is in memory. On the disk when it
+/// returns. Throws Error.
+void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsTensor> tensors,
+                       const std::function<std::vector<float>(std::size_t)>& read);
+
 /// A name that a file gives, fit for a message: in double quotes, short, of one line.
 std::string shown_name(const std::string& name);
 /// "[3, 4]"

@@ -29,15 +29,6 @@ Shape shape_of(const Dims& dims) {
     return shape;
 }
 
-std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType precision) {
-    std::vector<std::uint16_t> halves(values.size());
-    if (precision == ElementType::f16)
-        std::ranges::transform(values, halves.begin(), half_from);
-    else
-        round_to_bfloat16(reinterpret_cast<BFloat16*>(halves.data()), values.data(), values.size());
-    return halves;
-}
-
 void check_finite(const std::string& name, std::span<const float> values, std::span<const std::uint16_t> halves,
                   ElementType precision) {
     const std::uint16_t infinity = precision == ElementType::f16 ? 0x7c00 : 0x7f80;  // all bits of the exponent
@@ -103,6 +94,15 @@ void write_slim_checkpoint(const std::filesystem::path& from, const std::filesys
                                return content.file().read<float>(name);
                            }});
     write_weights(to, info.metadata, info.tokenizer_json, {info.wide.model, {}}, weights, precision);
+}
+
+std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType precision) {
+    std::vector<std::uint16_t> halves(values.size());
+    if (precision == ElementType::f16)
+        std::ranges::transform(values, halves.begin(), half_from);
+    else
+        round_to_bfloat16(reinterpret_cast<BFloat16*>(halves.data()), values.data(), values.size());
+    return halves;
 }
 
 std::string precision_name(ElementType type) {

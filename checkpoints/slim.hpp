@@ -1,9 +1,11 @@
 #pragma once
 // Weights alone, in half precision: a model to start from or to ask, in a quarter of a checkpoint's size at most.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,9 @@ void write_weights(const std::filesystem::path& to, nlohmann::json metadata, con
 
 /// write_weights() of a checkpoint's, with its tokenizer and metadata. Throws UsageError if `from` cannot be used.
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision);
+
+/// Values as bits of `precision` (f16 or bf16), to the nearest, ties to even.
+std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType precision);
 
 /// "fp16", "bf16", "fp32".
 std::string precision_name(ElementType type);

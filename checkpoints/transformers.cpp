@@ -9,9 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "checkpoints/checkpoint.hpp"
+#include "checkpoints/content.hpp"
+#include "checkpoints/format.hpp"
 #include "checkpoints/llama.hpp"
 #include "checkpoints/safetensors.hpp"
 #include "checkpoints/slim.hpp"
+#include "data/publish.hpp"
 #include "data/quoted.hpp"
 #include "data/tokenizer.hpp"
 #include "parallel/error.hpp"
@@ -25,6 +29,7 @@ using Json = nlohmann::json;
 constexpr const char* config_file = "config.json";
 constexpr const char* weights_file = "model.safetensors";
 constexpr const char* index_file = "model.safetensors.index.json";
+constexpr const char* tokenizer_file = "tokenizer.json";
 constexpr std::uintmax_t largest_json = std::uintmax_t{1} << 28;
 
 Json read_json(const fs::path& path) {
@@ -153,6 +158,48 @@ std::vector<float> stacked(FolderWeights& weights, const MappedTensor& tensor) {
     return all;
 }
 
+// The tensors of a checkpoint are those of the model.
+void check_tensors(const CheckpointInfo& info, const std::vector<MappedTensor>& wanted, const fs::path& path) {
+    std::map<std::string, Dims> found;
+    for (const TensorInfo& tensor : info.tensors) found[tensor.name] = tensor.shape;
+    bool same = found.size() == wanted.size();
+    for (const MappedTensor& tensor : wanted)
+        same = same && found.contains(tensor.name) && found[tensor.name] == tensor.shape;
+    check_usage(same, quoted(path) + " holds other tensors than its model has");
+}
+
+void write_weights_of(const CheckpointInfo& info, const CheckpointContent& content,
+                      const std::vector<MappedTensor>& tensors, const fs::path& to) {
+    struct Part {
+        std::string dataset;
+        Dims start, count;
+    };
+    std::vector<SafetensorsTensor> theirs;
+    std::vector<Part> ours;
+    for (const MappedTensor& tensor : tensors) {
+        const auto stored = std::ranges::find(info.tensors, tensor.name, &TensorInfo::name);
+        Part part{dataset_name(ulmpi::Part::weight, tensor.name), Dims(tensor.shape.size(), 0), tensor.shape};
+        part.count[0] /= tensor.sources.size();
+        for (const std::string& source : tensor.sources) {
+            theirs.push_back({source, stored->type, part.count});
+            ours.push_back(part);
+            part.start[0] += part.count[0];
+        }
+    }
+    write_safetensors(to, theirs, [&](std::size_t i) {
+        const Hdf5Dataset dataset = content.file().dataset(ours[i].dataset);
+        std::uint64_t elements = 1;
+        for (std::uint64_t extent : ours[i].count) elements *= extent;
+        std::vector<float> values(elements);
+        dataset.read(ours[i].start, ours[i].count, std::span<float>(values));
+        return values;
+    });
+}
+
+const char* torch_name(ElementType type) {
+    return type == ElementType::f16 ? "float16" : type == ElementType::bf16 ? "bfloat16" : "float32";
+}
+
 }  // namespace
 
 ElementType import_model(const fs::path& folder, const fs::path& to, std::optional<ElementType> precision) {
@@ -181,6 +228,50 @@ ElementType import_model(const fs::path& folder, const fs::path& to, std::option
                         {"imported", {{"from", folder.string()}, {"family", "llama"}}}};
     write_weights(to, metadata, tokenizer.to_json(), {}, sources, chosen);
     return chosen;
+}
+
+void export_model(const fs::path& checkpoint, const fs::path& to) {
+    const CheckpointInfo info = read_checkpoint_info(checkpoint);
+    const std::string kind = info.metadata.value("kind", "");
+    check_usage(kind == "language-model" && info.metadata.contains("model"),
+                fmt::format("{} holds {}, and only a language model is exported", quoted(checkpoint),
+                            kind.empty() ? "a model that does not say what it is" : "a " + kind));
+    const ModelConfig model = model_config_from(info.metadata["model"]);
+    const Tokenizer tokenizer = Tokenizer::from_json(info.tokenizer_json, checkpoint.string());
+    const std::string end_of_text(Tokenizer::end_of_text_piece);
+    Json config = llama_config(model);
+    config["bos_token_id"] = config["eos_token_id"] = tokenizer.end_of_text();
+    config["pad_token_id"] = nullptr;
+    const std::vector<MappedTensor> tensors = llama_tensors(model);
+    check_tensors(info, tensors, checkpoint);
+    config["dtype"] = config["torch_dtype"] = torch_name(info.tensors.front().type);
+    const Json tokenizer_config{{"tokenizer_class", "PreTrainedTokenizerFast"},
+                                {"bos_token", end_of_text},
+                                {"eos_token", end_of_text},
+                                {"clean_up_tokenization_spaces", false},
+                                {"model_max_length", model.context}};
+
+    if (model.mask_documents)
+        fmt::print(stderr,
+                   "note: the model was trained with --mask-documents on; in transformers attention crosses an "
+                   "end of text, so give it one document at a time\n");
+
+    const fs::path folder = to.has_filename() ? to : to.parent_path();
+    remove_stale_temporaries(folder);
+    const fs::path temporary = temporary_name(folder);
+    std::error_code failure;
+    try {
+        fs::create_directory(temporary, failure);
+        check_usage(!failure, "cannot create " + quoted(temporary) + ": " + failure.message());
+        write_file(temporary / config_file, config.dump(2) + "\n");
+        write_file(temporary / tokenizer_file, tokenizer.to_json());
+        write_file(temporary / "tokenizer_config.json", tokenizer_config.dump(2) + "\n");
+        write_weights_of(info, CheckpointContent(checkpoint), tensors, temporary / weights_file);
+        publish(temporary, folder);
+    } catch (...) {
+        fs::remove_all(temporary, failure);
+        throw;
+    }
 }
 
 }  // namespace ulmpi

@@ -16,4 +16,10 @@ namespace ulmpi {
 ElementType import_model(const std::filesystem::path& folder, const std::filesystem::path& to,
                          std::optional<ElementType> precision);
 
+/// Writes a language model of that family as a new folder, every weight in the precision that it has; transformers
+/// loads it, and import_model() gives the same bits back. The folder appears when all of it is on the disk. One rank.
+/// Throws UsageError naming what makes it another model, or what is wrong with the checkpoint; Error if the folder
+/// cannot be written.
+void export_model(const std::filesystem::path& checkpoint, const std::filesystem::path& to);
+
 }  // namespace ulmpi

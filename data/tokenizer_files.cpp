@@ -131,6 +131,13 @@ void require_byte_level_part(const Json& file, const char* name, const std::stri
         refuse(origin, std::string("its ") + name + " is " + show(type) + ", which is not implemented");
 }
 
+/// A template that puts nothing before or after a text, as transformers writes it where there was none.
+bool is_text_alone(const Json& part) {
+    if (!part.is_object() || part.value("type", "") != "TemplateProcessing") return false;
+    const Json single = part.value("single", Json());
+    return single.is_array() && single.size() == 1 && single[0].is_object() && single[0].contains("Sequence");
+}
+
 void require_byte_level_words(const Json& file, const std::string& origin) {
     const auto normalizer = file.find("normalizer");
     if (normalizer != file.end() && !normalizer->is_null())
@@ -140,7 +147,7 @@ void require_byte_level_words(const Json& file, const std::string& origin) {
     if (!file.contains("pre_tokenizer") || file["pre_tokenizer"].is_null())
         refuse(origin, "it has no pre_tokenizer, and only 'ByteLevel' is implemented");
     require_byte_level_part(file, "pre_tokenizer", origin);
-    require_byte_level_part(file, "post_processor", origin);
+    if (!is_text_alone(file.value("post_processor", Json()))) require_byte_level_part(file, "post_processor", origin);
     require_byte_level_part(file, "decoder", origin);
     const Json& words = file["pre_tokenizer"];
     if (words.value("add_prefix_space", true))

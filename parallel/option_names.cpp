@@ -25,6 +25,7 @@ const std::vector<std::string>& all_commands() {
         "checkpoint verify",
         "checkpoint slim",
         "checkpoint import",
+        "checkpoint export",
         "bench step",
         "bench gemm",
     };

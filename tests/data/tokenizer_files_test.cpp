@@ -65,6 +65,9 @@ TEST(TokenizerFiles, FormattingAndEitherFormOfMergesAreTheSameTokenizer) {
     file["model"].erase("type");
     file["truncation"] = {{"max_length", 5}};
     expect_same(Tokenizer::from_json(file.dump(1), "old form"), tokenizer);
+    file["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "special_tokens": {},
+                                             "single": [{"Sequence": {"id": "A", "type_id": 0}}]})");
+    expect_same(Tokenizer::from_json(file.dump(), "written by transformers"), tokenizer);
     file["model"]["merges"].erase(file["model"]["merges"].size() - 1);
     EXPECT_NE(Tokenizer::from_json(file.dump(), "a merge less").fingerprint(), tokenizer.fingerprint());
 }
@@ -137,6 +140,11 @@ TEST(TokenizerFiles, WhatIsNotByteLevelBpeIsRefusedByName) {
         {"TemplateProcessing",
          [](Json& f) {
              f["post_processor"] = {{"type", "TemplateProcessing"}};
+         }},
+        {"TemplateProcessing",
+         [](Json& f) {
+             f["post_processor"] = Json::parse(R"({"type": "TemplateProcessing",
+                 "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]})");
          }},
         {"dropout", [](Json& f) { f["model"]["dropout"] = 0.1; }},
         {"ignore_merges", [](Json& f) { f["model"]["ignore_merges"] = true; }},

@@ -81,6 +81,7 @@ checkpoint show
 checkpoint verify
 checkpoint slim
 checkpoint import
+checkpoint export
 bench step
 bench gemm
 COMMANDS

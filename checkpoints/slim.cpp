@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "checkpoints/checkpoint.hpp"
@@ -48,19 +49,29 @@ void check_finite(const std::string& name, std::span<const float> values, Elemen
                                  values[index], index, precision_name(precision)));
 }
 
-void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline, const Hdf5File& from,
-                   ElementType precision) {
+// One checkpoint that weights are taken from.
+struct OpenSource {
+    explicit OpenSource(const WeightSource& source)
+        : prefix(source.prefix), info(read_checkpoint_info(source.file)), content(source.file) {}
+    std::string prefix;
+    CheckpointInfo info;
+    CheckpointContent content;
+};
+
+void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline,
+                   const std::vector<std::pair<const OpenSource*, std::string>>& from, ElementType precision) {
     FileDescriptor made(file, O_WRONLY | O_CREAT | O_TRUNC);
     check_usage(made.is_open(), "cannot create " + quoted(file) + ": " + system_reason());
     made.reserve(outline.end_of_tensors());
     DirectWriter writer(file);
     std::vector<std::uint32_t> crc32s;
-    for (const OutlinedTensor& tensor : outline.tensors()) {
-        const std::vector<float> values = from.read<float>(tensor.dataset);
+    for (std::size_t t = 0; t < from.size(); ++t) {
+        const auto& [source, name] = from[t];
+        const std::vector<float> values = source->content.file().read<float>(dataset_name(Part::weight, name));
         std::vector<std::uint16_t> halves;
         if (precision != ElementType::f32) halves = halves_of(values, precision);
-        crc32s.push_back(writer.write(
-            tensor.offset, halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves))));
+        crc32s.push_back(writer.write(outline.tensors()[t].offset, halves.empty() ? std::as_bytes(std::span(values))
+                                                                                  : std::as_bytes(std::span(halves))));
     }
     writer.finish();
     seal_file(file, checkpoint_kind, outline.complete(file, crc32s));
@@ -68,30 +79,40 @@ void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline
 
 }  // namespace
 
-void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
-    const CheckpointInfo info = read_checkpoint_info(from);
-    const CheckpointContent content(from);
+void write_weights(const std::vector<WeightSource>& sources, nlohmann::json metadata, const std::string& tokenizer_json,
+                   const std::vector<std::uint8_t>& words, const std::filesystem::path& to, ElementType precision) {
+    std::deque<OpenSource> open;
     std::vector<TensorPlacement> tensors;
     std::vector<WriteJob> jobs;
-    for (const TensorInfo& tensor : info.tensors) {
-        if (precision != ElementType::f32)
-            check_finite(tensor.name, content.file().read<float>(dataset_name(Part::weight, tensor.name)), precision);
-        jobs.push_back({tensors.size()});
-        tensors.push_back({tensor.name, shape_of(tensor.shape), {}});
+    std::vector<std::pair<const OpenSource*, std::string>> from;
+    for (const WeightSource& one : sources) {
+        const OpenSource& source = open.emplace_back(one);
+        for (const TensorInfo& tensor : source.info.tensors) {
+            const std::string name = dataset_name(Part::weight, tensor.name);
+            if (precision != ElementType::f32)
+                check_finite(tensor.name, source.content.file().read<float>(name), precision);
+            jobs.push_back({tensors.size()});
+            tensors.push_back({source.prefix + tensor.name, shape_of(tensor.shape), {}});
+            from.emplace_back(&source, tensor.name);
+        }
     }
-    nlohmann::json metadata = info.metadata;
     metadata["slim"] = true;
     remove_stale_temporaries(to);
     const std::filesystem::path temporary = temporary_name(to);
     try {
-        CheckpointOutline outline(metadata, info.tokenizer_json, {info.wide.model, {}}, tensors, jobs, precision);
-        write_tensors(temporary, outline, content.file(), precision);
+        CheckpointOutline outline(metadata, tokenizer_json, {words, {}}, tensors, jobs, precision);
+        write_tensors(temporary, outline, from, precision);
         publish(temporary, to);
     } catch (...) {
         std::error_code ignored;
         std::filesystem::remove(temporary, ignored);
         throw;
     }
+}
+
+void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
+    const CheckpointInfo info = read_checkpoint_info(from);
+    write_weights({{from, ""}}, info.metadata, info.tokenizer_json, info.wide.model, to, precision);
 }
 
 std::string precision_name(ElementType type) {

@@ -127,7 +127,9 @@ std::string file_of(const FitState& fit, const LabelledSet& rows, const std::str
 std::optional<std::vector<float>> probabilities_by(FitState& fit, const fs::path& run, const LabelledSet& rows) {
     const StoredModel stored = open_model(run.string(), fit.world);
     const StoredClassifier classifier = together(fit.world, [&] { return classifier_from(stored); });
-    return judge(stored, classifier, rows, fit.stages.layout(), fit.world, [&] { return fit.stopped(); });
+    Judge judge(stored, classifier, fit.stages.layout(), rows.size(), fit.world);
+    auto said = judge.ask(rows, [&] { return fit.stopped(); });
+    return said ? std::optional(std::move(said->probabilities)) : std::nullopt;
 }
 
 }  // namespace ulmpi

@@ -137,7 +137,7 @@ int ensemble_command(std::span<const std::string> arguments, const Communicator&
     OptionTable options(
         "checkpoint ensemble",
         "Writes classifiers of the same classes, head, shape and tokenizer into one file, which says of "
-        "a text the mean of their probabilities: predict and evaluate take it like any classifier, in "
+        "a text the geometric mean of their probabilities: predict and evaluate take it like any classifier, in "
         "the memory of one and the time of all.");
     std::vector<std::string> models;
     std::string output, precision = "fp16";

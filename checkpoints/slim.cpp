@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <utility>
 
@@ -113,6 +114,17 @@ void write_weights(const std::vector<WeightSource>& sources, nlohmann::json meta
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
     const CheckpointInfo info = read_checkpoint_info(from);
     write_weights({{from, ""}}, info.metadata, info.tokenizer_json, info.wide.model, to, precision);
+}
+
+ElementType best_precision(const std::vector<std::filesystem::path>& files) {
+    constexpr float most = 65504;  // of a half
+    for (const std::filesystem::path& file : files) {
+        const OpenSource source({file, ""});
+        for (const TensorInfo& tensor : source.info.tensors)
+            for (const float value : source.content.file().read<float>(dataset_name(Part::weight, tensor.name)))
+                if (!(std::abs(value) <= most)) return ElementType::f32;
+    }
+    return ElementType::f16;
 }
 
 std::string precision_name(ElementType type) {

@@ -26,6 +26,9 @@ struct WeightSource {
 void write_weights(const std::vector<WeightSource>& sources, nlohmann::json metadata, const std::string& tokenizer_json,
                    const std::vector<std::uint8_t>& words, const std::filesystem::path& to, ElementType precision);
 
+/// f16 if that holds all weights of these files, f32 otherwise. One rank. Throws UsageError if one cannot be used.
+ElementType best_precision(const std::vector<std::filesystem::path>& files);
+
 /// "fp16", "bf16", "fp32".
 std::string precision_name(ElementType type);
 ElementType precision_from(const std::string& name);

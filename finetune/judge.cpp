@@ -37,20 +37,16 @@ std::optional<std::vector<float>> Judge::ask_member(std::size_t member, const La
 std::optional<Judgement> Judge::ask(const LabelledSet& rows, const LeaveOff& leave_off) {
     Judgement said;
     if (words_) said.words = wide_scores(*words_, rows.texts, model_->layout.threads, world_);
-    const std::size_t members = classifier_.members.value_or(1);
-    std::vector<double> sum(rows.size() * classifier_.classes.size(), 0.0);
-    for (std::size_t member = 0; member < members; ++member) {
+    std::vector<std::vector<float>> all;
+    for (std::size_t member = 0; member < classifier_.members.value_or(1); ++member) {
         auto one = ask_member(member, rows, said.words, leave_off);
         if (!one) return std::nullopt;
-        if (!classifier_.members) said.network = *std::move(one);
-        for (std::size_t i = 0; classifier_.members && i < sum.size(); ++i) sum[i] += static_cast<double>((*one)[i]);
+        all.push_back(*std::move(one));
     }
-    if (!classifier_.members) {
-        said.probabilities = said.network;
-        return said;
-    }
-    for (const double s : sum) said.network.push_back(static_cast<float>(s / static_cast<double>(members)));
-    said.probabilities = stacked(classifier_.stack, said.network, said.words, classifier_.classes.size());
+    said.network = classifier_.members ? mean_of(all, classifier_.classes.size()) : std::move(all.front());
+    said.probabilities = classifier_.members
+                             ? stacked(classifier_.stack, said.network, said.words, classifier_.classes.size())
+                             : said.network;
     return said;
 }
 

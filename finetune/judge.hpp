@@ -15,7 +15,7 @@ namespace ulmpi {
 
 /// Of rows, by classes.
 struct Judgement {
-    std::vector<float> network;        ///< probabilities: the mean over the network's members
+    std::vector<float> network;        ///< probabilities; of several members their geometric mean
     std::vector<float> words;          ///< logarithms of probabilities; empty: there is no model of words
     std::vector<float> probabilities;  ///< of both, stacked; a classifier that is no ensemble: its own
 };

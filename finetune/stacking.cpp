@@ -147,6 +147,20 @@ std::vector<float> stacked(const Stack& stack, std::span<const float> network, s
     return probabilities;
 }
 
+std::vector<float> mean_of(std::span<const std::vector<float>> networks, std::size_t classes) {
+    std::vector<float> mean;
+    std::vector<double> logs(classes);
+    for (std::size_t first = 0; first < networks.front().size(); first += classes) {
+        std::ranges::fill(logs, 0.0);
+        for (const std::vector<float>& one : networks)
+            for (std::size_t c = 0; c < classes; ++c)
+                logs[c] += log_of(one[first + c]) / static_cast<double>(networks.size());
+        normalise_scores(logs);
+        for (const double log : logs) mean.push_back(static_cast<float>(std::exp(log)));
+    }
+    return mean;
+}
+
 std::vector<float> cross_fitted(const HeldOut& rows, std::uint64_t seed) {
     check_sizes(rows);
     const std::size_t classes = rows.classes, count = rows.labels.size();

@@ -4,7 +4,7 @@
 //
 //   log p_c = a log n_c + b log w_c - log sum_k exp(a log n_k + b log w_k)
 //
-// n, w: class probabilities of the network (the mean over its members) and of the words.
+// n, w: class probabilities of the network (of several: their geometric mean) and of the words.
 
 #include <cstdint>
 #include <span>
@@ -38,6 +38,10 @@ double stack_objective(const Stack& stack, const HeldOut& rows);
 /// p of every row, (rows, classes). `words` is not looked at where b = 0.
 std::vector<float> stacked(const Stack& stack, std::span<const float> network, std::span<const float> words,
                            std::size_t classes);
+
+/// The geometric mean of what several networks say, each (rows, classes), of one sum:
+/// log n_c = mean over them of log n_mc, less what makes the sum 1. At least one.
+std::vector<float> mean_of(std::span<const std::vector<float>> networks, std::size_t classes);
 
 /// p of every row by numbers that were learnt without it: the rows are dealt into parts (stratified_folds), the numbers
 /// learnt on all parts but the row's own. What these say of errors is not flattered by having been fitted to them.

@@ -50,6 +50,9 @@ struct LoadPolicy {
     /// The file has another vocabulary: in its tables of tokens (token_embedding, output.weight) row t of the model is
     /// the mean of the rows of t's sources, or of all rows where it has none. Weights alone.
     const VocabularyMap* vocabulary = nullptr;
+    /// Before the model's names in the file: which member of an ensemble (checkpoints/ensemble.hpp). Other names are
+    /// not looked at.
+    std::string prefix = {};
 };
 
 /// Fills the store and the moments with this rank's slices, after the file has been verified (each rank reads a share

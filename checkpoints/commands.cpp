@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/ensemble.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "checkpoints/slim.hpp"
@@ -137,6 +138,41 @@ int slim_command(std::span<const std::string> arguments, const Communicator& wor
     });
 }
 
+int ensemble_command(std::span<const std::string> arguments, const Communicator& world) {
+    OptionTable options(
+        "checkpoint ensemble",
+        "Writes classifiers of the same classes, head, shape and tokenizer into one file, which says of "
+        "a text the geometric mean of their probabilities: predict and evaluate take it like any classifier, in "
+        "the memory of one and the time of all.");
+    std::vector<std::string> models;
+    std::string output, precision = "fp16";
+    options.add("models", models, "checkpoints, or run folders: their newest checkpoints", "RUN");
+    options.required("models");
+    options.positional("models");
+    options.example("runs/seed-1 runs/seed-2 runs/seed-3 --output ensemble.h5");
+    options.add("output", output, "the file to write", "FILE");
+    options.required("output");
+    options.add("precision", precision, "of the weights, rounded to the nearest");
+    options.choices("precision", precision_names());
+    if (!options.parse(arguments)) return 0;
+    return on_first_rank(world, [&] {
+        check_new(output);
+        std::vector<std::filesystem::path> members;
+        Json from = Json::array();
+        for (const std::string& model : models) {
+            members.push_back(resolve_checkpoint(model));
+            from.push_back(members.back().string());
+        }
+        write_ensemble(members, {}, output, precision_from(precision));
+        print_json(Json{{"kind", "ensemble"},
+                        {"path", output},
+                        {"from", from},
+                        {"precision", precision},
+                        {"bytes", std::filesystem::file_size(output)}});
+        return 0;
+    });
+}
+
 int import_command(std::span<const std::string> arguments, const Communicator& world) {
     OptionTable options("checkpoint import",
                         "Writes a language model of Hugging Face's transformers as a checkpoint of weights alone: to "
@@ -196,6 +232,7 @@ int checkpoint_command(std::span<const std::string> arguments, const Communicato
         {"show", "what it holds, as JSON", show_command},
         {"verify", "whether every byte is as it was written", verify_command},
         {"slim", "weights alone, in half precision", slim_command},
+        {"ensemble", "several classifiers in one file, averaged", ensemble_command},
         {"import", "a model of Hugging Face's transformers as a checkpoint", import_command},
         {"export", "a checkpoint as a folder for Hugging Face's transformers", export_command},
     };

@@ -15,10 +15,10 @@ static_assert(std::endian::native == std::endian::little, "tensors are written t
 
 /// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it; a
 /// file states the least that it needs: 1 if its tensors are floats, 2 if they have two bytes an element, 3 if it holds
-/// wide features.
-constexpr std::uint64_t checkpoint_format = 3;
-constexpr std::uint64_t format_of(ElementType tensors, bool wide) {
-    return wide ? 3 : tensors == ElementType::f32 ? 1 : 2;
+/// a model of words, 4 if it holds an ensemble.
+constexpr std::uint64_t checkpoint_format = 4;
+constexpr std::uint64_t format_of(ElementType tensors, bool wide, bool ensemble) {
+    return ensemble ? 4 : wide ? 3 : tensors == ElementType::f32 ? 1 : 2;
 }
 
 constexpr const char* metadata_dataset = "/metadata";            // JSON text
@@ -26,6 +26,7 @@ constexpr const char* tokenizer_dataset = "/tokenizer";          // text of toke
 constexpr const char* wide_model_dataset = "/wide/model";        // bytes, as finetune/linear_model.hpp has them
 constexpr const char* wide_held_out_dataset = "/wide/held_out";  // floats: (records of the training set, classes)
 constexpr const char* wide_group = "/wide/";
+constexpr const char* ensemble_key = "ensemble";  // of the metadata: {members, network, words, of}
 constexpr const char* optimizer_group = "/optimizer/";
 constexpr const char* crc_attribute = "crc32";  // of a tensor's bytes, zlib's polynomial
 

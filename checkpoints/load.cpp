@@ -80,24 +80,26 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
                   const std::vector<TensorPlacement>& model, const LoadPolicy& policy) {
     const CheckpointContent content(path);
     std::set<std::string> left;
-    for (const std::string& name : content.tensors()) left.insert(name);
+    for (const std::string& name : content.tensors())
+        if (name.starts_with(policy.prefix)) left.insert(name);
     const bool wants_moments = policy.moments && !moments.first.empty();
     check_usage(!wants_moments || content.has_moments(),
                 quoted(path) +
                     " holds weights without the optimizer's moments: a run can start from it (--init-from), "
                     "but not be resumed");
     for (const Parameter& p : store.parameters()) {
-        if (!left.contains(p.name)) {
+        const std::string stored_as = policy.prefix + p.name;
+        if (!left.contains(stored_as)) {
             check_usage(policy.may_be_new && policy.may_be_new(p.name),
-                        quoted(path) + " has no tensor " + p.name + ": it is a checkpoint of another model");
+                        quoted(path) + " has no tensor " + stored_as + ": it is a checkpoint of another model");
             continue;
         }
         const auto read = [&](Part part, std::span<float> buffer) {
-            const Hdf5Dataset dataset = content.file().dataset(dataset_name(part, p.name));
+            const Hdf5Dataset dataset = content.file().dataset(dataset_name(part, stored_as));
             const bool mixes = policy.vocabulary != nullptr && is_table_of_tokens(p.name);
             Dims wanted = dims_of(p.global);
             if (mixes) wanted[0] = policy.vocabulary->from_size;
-            check_usage(dataset.shape() == wanted, quoted(path) + " has " + p.name + " in shape " +
+            check_usage(dataset.shape() == wanted, quoted(path) + " has " + stored_as + " in shape " +
                                                        in_words(dataset.shape()) + ", this model needs " +
                                                        in_words(wanted));
             const std::span<float> out = buffer.subspan(p.offset, p.size());
@@ -109,7 +111,7 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
         read(Part::second_moment, moments.second);
     }
     if (policy.may_be_new) return;
-    for (const TensorPlacement& tensor : model) left.erase(tensor.name);
+    for (const TensorPlacement& tensor : model) left.erase(policy.prefix + tensor.name);
     check_usage(left.empty(), quoted(path) + " has a tensor " + (left.empty() ? "" : *left.begin()) +
                                   " that this model lacks: it is a checkpoint of another model");
 }

@@ -47,7 +47,7 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     outline_ = Hdf5File::create(name);
 
     Hdf5File& file = *outline_;
-    file.set_attribute("/", "format_version", format_of(type, !wide.empty()));
+    file.set_attribute("/", "format_version", format_of(type, !wide.empty(), metadata.contains(ensemble_key)));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);

@@ -135,15 +135,16 @@ std::vector<fs::path> resolve_checkpoints(const fs::path& meant) {
     if (fs::exists(status) && !fs::is_directory(status)) return {meant};
     std::vector<fs::path> found = RunFolder(meant).checkpoints();
     if (found.empty()) found = checkpoints_in(meant);
+    if (fs::exists(meant / whole_model, failure)) found.push_back(meant / whole_model);
     if (!found.empty()) return found;
     if (const std::optional<fs::path> shipped = find_shipped_model(meant.string())) {
         check_shipped_model(*shipped);
         return {*shipped};
     }
-    std::string problem = fs::exists(status)
-                              ? fmt::format("{} holds no checkpoint: looked for {} and {}", quoted(meant),
-                                            quoted(meant / "checkpoints" / "step-*.h5"), quoted(meant / "step-*.h5"))
-                              : fmt::format("there is no run folder or checkpoint {}", quoted(meant));
+    std::string problem = fs::exists(status) ? fmt::format("{} holds no checkpoint: looked for {}, {} and {}",
+                                                           quoted(meant), quoted(meant / "checkpoints" / "step-*.h5"),
+                                                           quoted(meant / "step-*.h5"), quoted(meant / whole_model))
+                                             : fmt::format("there is no run folder or checkpoint {}", quoted(meant));
     std::string places;
     for (const fs::path& place : shipped_model_places(meant.string()))
         places += (places.empty() ? "" : ", ") + quoted(place);

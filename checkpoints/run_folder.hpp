@@ -67,11 +67,15 @@ private:
     std::filesystem::path root_;
 };
 
-/// The checkpoint that a user means: a file itself, a run folder's newest, or, where a word names neither, the model of
-/// that name that comes with the program (shipped_model.hpp), its checksum verified. Throws UsageError naming what was
-/// looked for.
+/// The name of a model that a folder holds as a whole, beside or without checkpoints: it is what the folder means.
+constexpr const char* whole_model = "model.h5";
+
+/// The checkpoint that a user means: a file itself, a folder's model.h5, a run folder's newest, or, where a word names
+/// neither, the model of that name that comes with the program (shipped_model.hpp), its checksum verified. Throws
+/// UsageError naming what was looked for.
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& meant);
-/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first, or the model.
+/// All that a user means: a file itself, every complete checkpoint of a run folder, the oldest first, and its model.h5,
+/// or the model of that name.
 std::vector<std::filesystem::path> resolve_checkpoints(const std::filesystem::path& meant);
 /// Which one was taken, as a line for the user, where `meant` could have been a model that comes with the program.
 std::string choice_by_name(const std::string& meant, const std::filesystem::path& chosen);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <utility>
 
 #include "checkpoints/checkpoint.hpp"
@@ -85,15 +87,28 @@ void write_weights(const std::filesystem::path& to, nlohmann::json metadata, con
     }
 }
 
+std::vector<WeightSource> weights_of(const std::filesystem::path& checkpoint, const std::string& prefix) {
+    const auto content = std::make_shared<CheckpointContent>(checkpoint);
+    std::vector<WeightSource> weights;
+    for (const TensorInfo& tensor : read_checkpoint_info(checkpoint).tensors)
+        weights.push_back(
+            {prefix + tensor.name, tensor.shape,
+             [content, name = dataset_name(Part::weight, tensor.name)] { return content->file().read<float>(name); }});
+    return weights;
+}
+
+ElementType best_precision(const std::vector<std::filesystem::path>& checkpoints) {
+    constexpr float most = 65504;  // of a half
+    for (const std::filesystem::path& checkpoint : checkpoints)
+        for (const WeightSource& weight : weights_of(checkpoint))
+            for (const float value : weight.read())
+                if (!(std::abs(value) <= most)) return ElementType::f32;
+    return ElementType::f16;
+}
+
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision) {
     const CheckpointInfo info = read_checkpoint_info(from);
-    const CheckpointContent content(from);
-    std::vector<WeightSource> weights;
-    for (const TensorInfo& tensor : info.tensors)
-        weights.push_back({tensor.name, tensor.shape, [&content, name = dataset_name(Part::weight, tensor.name)] {
-                               return content.file().read<float>(name);
-                           }});
-    write_weights(to, info.metadata, info.tokenizer_json, {info.wide.model, {}}, weights, precision);
+    write_weights(to, info.metadata, info.tokenizer_json, {info.wide.model, {}}, weights_of(from), precision);
 }
 
 std::vector<std::uint16_t> halves_of(std::span<const float> values, ElementType precision) {

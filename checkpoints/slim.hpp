@@ -27,6 +27,13 @@ struct WeightSource {
 void write_weights(const std::filesystem::path& to, nlohmann::json metadata, const std::string& tokenizer_json,
                    const WideContent& wide, const std::vector<WeightSource>& weights, ElementType precision);
 
+/// The weights of a checkpoint, each under its name with `prefix` before it, to be read from the file when their turn
+/// has come. Throws UsageError if it cannot be used.
+std::vector<WeightSource> weights_of(const std::filesystem::path& checkpoint, const std::string& prefix = {});
+
+/// f16 if that holds all weights of these files, f32 otherwise. One rank. Throws UsageError if one cannot be used.
+ElementType best_precision(const std::vector<std::filesystem::path>& checkpoints);
+
 /// write_weights() of a checkpoint's, with its tokenizer and metadata. Throws UsageError if `from` cannot be used.
 void write_slim_checkpoint(const std::filesystem::path& from, const std::filesystem::path& to, ElementType precision);
 

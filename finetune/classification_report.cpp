@@ -12,6 +12,13 @@ std::size_t best_class(std::span<const float> probabilities) {
                                     probabilities.begin());
 }
 
+std::vector<std::int32_t> best_classes(std::span<const float> scores, std::size_t classes) {
+    std::vector<std::int32_t> best;
+    for (std::size_t first = 0; first < scores.size(); first += classes)
+        best.push_back(static_cast<std::int32_t>(best_class(scores.subspan(first, classes))));
+    return best;
+}
+
 ClassificationReport classification_report(const std::vector<std::string>& classes,
                                            std::span<const std::int32_t> labels, std::span<const float> probabilities) {
     const std::size_t width = classes.size();

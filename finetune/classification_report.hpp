@@ -41,5 +41,7 @@ ClassificationReport classification_report(const std::vector<std::string>& class
 
 /// Index of the largest.
 std::size_t best_class(std::span<const float> probabilities);
+/// Of every row of (rows, classes).
+std::vector<std::int32_t> best_classes(std::span<const float> scores, std::size_t classes);
 
 }  // namespace ulmpi

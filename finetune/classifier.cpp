@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "checkpoints/format.hpp"
 #include "finetune/classifier_spec.hpp"
 #include "finetune/wide_features.hpp"
 #include "parallel/run_main.hpp"
@@ -78,6 +79,11 @@ StoredClassifier classifier_from(const StoredModel& stored) {
         j.at("dropout1").get_to(c.head.dropout1);
         j.at("dropout2").get_to(c.head.dropout2);
         c.head.wide = j.value("wide", false);
+        if (stored.info.metadata.contains(ensemble_key)) {
+            const nlohmann::json& ensemble = stored.info.metadata[ensemble_key];
+            c.members = ensemble.at("members").get<std::size_t>();
+            c.stack = {ensemble.at("network").get<double>(), ensemble.at("words").get<double>()};
+        }
         return c;
     } catch (const nlohmann::json::exception&) {
         throw UsageError(

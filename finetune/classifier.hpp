@@ -1,11 +1,13 @@
 #pragma once
 // Stage 3's command, and what a classifier's checkpoint says of its head.
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "finetune/classifier_task.hpp"
+#include "finetune/stacking.hpp"
 #include "model/layers/classifier_head.hpp"
 #include "pretrain/inference.hpp"
 
@@ -30,7 +32,11 @@ struct ClassifierStageOptions : StageOptions {
 struct StoredClassifier {
     ClassifierConfig head;
     std::vector<std::string> classes;
-    std::size_t max_length = 0;  ///< tokens of a text that it was trained to read; 0: all
+    std::size_t max_length = 0;               ///< tokens of a text that it was trained to read; 0: all
+    std::optional<std::size_t> members = {};  ///< of an ensemble (checkpoints/ensemble.hpp),
+    Stack stack = {};                         ///< and how their mean is mixed with a model of words
+    /// Whether it must be given the texts beside their tokens.
+    bool reads_words() const { return head.wide || stack.words > 0; }
 };
 /// UsageError if the checkpoint holds no classifier.
 StoredClassifier classifier_from(const StoredModel& stored);

@@ -37,11 +37,13 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
 int evaluate_classifier(const StoredModel& stored, const Options& o, const Communicator& world) {
     const StoredClassifier classifier = together(world, [&] { return classifier_from(stored); });
     const LabelledSet set = together(world, [&] {
-        return load_labelled_set(
-            o.test, stored.tokenizer,
-            {.max_length = classifier.max_length, .classes = classifier.classes, .keep_texts = classifier.head.wide});
+        return load_labelled_set(o.test, stored.tokenizer,
+                                 {.max_length = classifier.max_length,
+                                  .classes = classifier.classes,
+                                  .keep_texts = classifier.reads_words()});
     });
-    const std::vector<float> probabilities = *judge(stored, classifier, set, o.layout, world);
+    const std::vector<float> probabilities =
+        Judge(stored, classifier, o.layout, set.size(), world).ask(set)->probabilities;
     if (world.rank() != 0) return 0;
     const ClassificationReport report = classification_report(classifier.classes, set.labels, probabilities);
     if (set.cut > 0)

@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
-
+#include "checkpoints/format.hpp"
 #include "data/publish.hpp"
 #include "finetune/fit_baselines.hpp"
-#include "finetune/fit_folds.hpp"
+#include "finetune/fit_members.hpp"
 #include "finetune/fit_rows.hpp"
 #include "finetune/fit_training.hpp"
 #include "parallel/run_main.hpp"
@@ -16,16 +14,10 @@
 namespace ulmpi {
 namespace {
 
-std::string content_of(const std::filesystem::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 // The linear model, whose time has been planned; false: the fit was stopped.
 bool compare(FitState& fit) {
     if (!fit.record.baselines) {
-        fit.record.baselines = to_json(fit.compare());
-        fit.record.speed.linear = 0;
+        fit.compare();
         fit.plan_again(fit.task.facts);
     }
     return !fit.stopped();
@@ -44,21 +36,20 @@ public:
 
     /// False: the fit was stopped.
     bool make() {
+        if (fit_.leader) look_at_held_out_rows();
         if (fit_.task.valid) {
-            const auto said = probabilities_by(fit_, fit_.folder.root(), *fit_.task.valid);
+            const auto said = judgement_by(fit_, fit_.folder.model(), *fit_.task.valid);
             if (!said) return false;
-            const ClassificationReport valid = add("valid", *fit_.task.valid, *said);
+            const ClassificationReport valid = add("valid", *fit_.task.valid, said->probabilities);
             result_.valid = ErrorRate{valid.n - valid.correct, valid.n};
         }
         if (fit_.task.test) {
-            const auto said = probabilities_by(fit_, fit_.folder.root(), *fit_.task.test);
+            const auto said = judgement_by(fit_, fit_.folder.model(), *fit_.task.test);
             if (!said) return false;
-            add("test", *fit_.task.test, *said);
-            result_.judged = {*fit_.task.test, *said, baselines_from(*fit_.record.baselines),
+            add("test", *fit_.task.test, said->probabilities);
+            result_.judged = {*fit_.task.test, said->probabilities, baselines_from(*fit_.record.baselines),
+                              best_classes(said->network, fit_.task.test->classes.size()),
                               texts_among(*fit_.task.test, fit_.task.train)};
-        } else if (fit_.leader && fit_.record.plan.classifier.folds_held > 0) {
-            result_.judged = held_out_rows(fit_);
-            add("cross-validation", result_.judged.rows, result_.judged.probabilities);
         }
         result_.seconds = fit_.clock.spent();
         if (fit_.leader) write();
@@ -79,9 +70,23 @@ private:
         return report;
     }
 
+    // Without --test they are what the classifier is judged by.
+    void look_at_held_out_rows() {
+        HeldOutRows held_out = held_out_rows(fit_);
+        JudgedRows& judged = held_out.judged;
+        const std::vector<std::int32_t>& labels = judged.rows.labels;
+        result_.stack = held_out.stack;
+        result_.held_out = {error_of(labels, judged.network), error_of(labels, held_out.said_by_words),
+                            error_of(labels, best_classes(judged.probabilities, judged.rows.classes.size()))};
+        if (fit_.task.test || labels.empty()) return;
+        result_.judged = std::move(judged);
+        add("cross-validation", result_.judged.rows, result_.judged.probabilities);
+    }
+
     void write() {
-        const auto progress = read_checkpoint_info(resolve_checkpoint(fit_.options.run), true).metadata.at("progress");
-        const auto step = progress.at("step").get<std::uint64_t>();
+        std::uint64_t step = 0;  // of all members together
+        for (const auto& member : read_checkpoint_info(fit_.folder.model(), true).metadata.at(ensemble_key).at("of"))
+            step += member.at("step").get<std::uint64_t>();
         MetricsFile metrics(fit_.folder.metrics(), step);
         for (const Record& record : records_) {
             Record with_step;
@@ -119,8 +124,7 @@ int fit_command(std::span<const std::string> arguments, const Communicator& worl
     FitState fit(options, table, signals, world);
     const bool again = fit.record.reported;
     if (again && fit.leader) fmt::print(stderr, "{} is complete; nothing to do\n", options.run);
-    if (again ||
-        (compare(fit) && train_on_text(fit) && train_on_rows(fit) && hold_folds_out(fit) && Report(fit).make())) {
+    if (again || (compare(fit) && train_on_text(fit) && train_networks(fit) && Report(fit).make())) {
         if (fit.leader) Report::tell(fit);
         return 0;
     }

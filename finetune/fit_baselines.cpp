@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "finetune/linear_fit.hpp"
-
 namespace ulmpi {
 namespace {
 
@@ -18,23 +16,17 @@ Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
             std::vector<std::int32_t>(rows, static_cast<std::int32_t>(commonest))};
 }
 
-std::vector<std::int32_t> best_classes(std::span<const float> scores, std::size_t classes) {
-    std::vector<std::int32_t> best;
-    for (std::size_t first = 0; first < scores.size(); first += classes)
-        best.push_back(static_cast<std::int32_t>(best_class(scores.subspan(first, classes))));
-    return best;
-}
-
 }  // namespace
 
-std::vector<Baseline> baselines(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
-                                const Communicator& world) {
+Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
+                 const Communicator& world) {
     const std::size_t classes = train.classes.size();
-    const LinearFit linear = fit_linear(train.texts, train.labels, classes, {.seed = seed, .threads = threads}, world);
+    LinearFit linear = fit_linear(train.texts, train.labels, classes, {.seed = seed, .threads = threads}, world);
     const std::vector<float> scores =
         judged != nullptr ? linear.model.log_probabilities(judged->texts, threads) : linear.held_out;
-    return {commonest_class(train, (judged != nullptr ? *judged : train).size()),
-            {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
+    return {{commonest_class(train, (judged != nullptr ? *judged : train).size()),
+             {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}},
+            std::move(linear)};
 }
 
 nlohmann::json to_json(const std::vector<Baseline>& baselines) {

@@ -2,14 +2,20 @@
 // What a classifier must be better than.
 
 #include "finetune/fit_report.hpp"
+#include "finetune/linear_fit.hpp"
 #include "parallel/communicator.hpp"
 
 namespace ulmpi {
 
+struct Compared {
+    std::vector<Baseline> baselines;
+    LinearFit words;  ///< the linear model, to be stacked with the network
+};
+
 /// What each says of the rows of `judged`, or, if that is null, of every training row, by a model that has not seen it:
 /// the commonest class, and a linear model of word n-grams. Collective; alike on all ranks.
-std::vector<Baseline> baselines(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
-                                const Communicator& world);
+Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
+                 const Communicator& world);
 
 nlohmann::json to_json(const std::vector<Baseline>& baselines);
 std::vector<Baseline> baselines_from(const nlohmann::json& baselines);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
@@ -19,6 +20,7 @@ json to_json(const FitRecord& r) {
            {"began", r.began},
            {"speed", to_json(r.speed)},
            {"plan", to_json(r.plan)},
+           {"words_rows", r.words_rows},
            {"text_done", r.text_done},
            {"classifier_planned", r.classifier_planned},
            {"classifier_done", r.classifier_done},
@@ -31,6 +33,7 @@ FitRecord fit_record_from(const json& j) {
     FitRecord r{j.at("asked"), j.at("spent"), j.at("began"), fit_speed_from(j.at("speed")),
                 fit_plan_from(j.at("plan"))};
     if (j.contains("baselines")) r.baselines = j["baselines"];
+    j.at("words_rows").get_to(r.words_rows);
     j.at("text_done").get_to(r.text_done);
     j.at("classifier_planned").get_to(r.classifier_planned);
     j.at("classifier_done").get_to(r.classifier_done);
@@ -65,12 +68,26 @@ double last_written(const fs::path& file) {
 
 }  // namespace
 
+std::string content_of(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
 double seconds_of(std::chrono::system_clock::time_point time) {
     return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
-fs::path FitFolder::fold(std::uint32_t number) const { return root_ / "folds" / fmt::format("{}", number); }
-fs::path FitFolder::held_out(std::uint32_t number) const { return root_ / "folds" / fmt::format("{}.json", number); }
+namespace {
+
+std::string name_of(const Network& network) {
+    return network.fold > 0 ? fmt::format("fold-{}", network.fold) : fmt::format("member-{}", network.member);
+}
+
+}  // namespace
+
+fs::path FitFolder::run(const Network& network) const { return root_ / "networks" / name_of(network); }
+fs::path FitFolder::weights(const Network& network) const { return root_ / "networks" / (name_of(network) + ".h5"); }
+fs::path FitFolder::held_out(const Network& network) const { return root_ / "networks" / (name_of(network) + ".json"); }
 
 std::optional<FitRecord> FitFolder::begun(const json& asked) const {
     std::error_code failure;
@@ -93,7 +110,9 @@ std::optional<FitRecord> FitFolder::begun(const json& asked) const {
                                 quoted(root_), name));
     double alive = fit.began;
     std::vector<fs::path> signs{record(), metrics(), language_model() / "metrics.jsonl"};
-    for (std::uint32_t i = 1; i <= fit.plan.classifier.folds; ++i) signs.push_back(fold(i) / "metrics.jsonl");
+    for (const bool has_test : {false, true})
+        for (const Network& network : networks_in_order(fit.plan.classifier.folds, has_test))
+            signs.push_back(run(network) / "metrics.jsonl");
     for (const fs::path& sign : signs) alive = std::max(alive, last_written(sign));
     fit.spent += alive - fit.began;
     return fit;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoints/run_folder.hpp"
 #include "data/folder_lock.hpp"
 #include "finetune/fit_plan.hpp"
 
@@ -21,16 +22,17 @@ struct FitRecord {
     FitSpeed speed;
     FitPlan plan;
     std::optional<nlohmann::json> baselines = std::nullopt;  ///< once they are known
+    std::uint64_t words_rows = 0;                            ///< that the model of words was fitted to: the sample's
     bool text_done = false;                                  ///< stage 2 has ended
     bool classifier_planned = false;                         ///< anew, for the time that stage 2 has left
-    bool classifier_done = false;
+    bool classifier_done = false;                            ///< the members are one file
     bool reported = false;
 };
 
 nlohmann::json to_json(const FitRecord& record);
 FitRecord fit_record_from(const nlohmann::json& record);
 
-/// The paths below RUN. The final classifier's run is RUN itself.
+/// The paths below RUN.
 class FitFolder {
 public:
     explicit FitFolder(std::filesystem::path root) : root_(std::move(root)) {}
@@ -44,8 +46,12 @@ public:
     std::filesystem::path shards() const { return root_ / "shards"; }  ///< of stage 2's text
     std::filesystem::path language_model() const { return root_ / "language-model"; }
     std::filesystem::path rows(const std::string& name) const { return text() / (name + ".h5"); }
-    std::filesystem::path fold(std::uint32_t number) const;      ///< the run that holds fold `number` out
-    std::filesystem::path held_out(std::uint32_t number) const;  ///< what it said of the rows held out
+    std::filesystem::path words() const { return text() / "words.model"; }  ///< of the rows, as checkpoints have it
+    std::filesystem::path words_held_out() const { return text() / "words.held-out"; }  ///< floats
+    std::filesystem::path model() const { return root_ / whole_model; }                 ///< the classifier
+    std::filesystem::path run(const Network& network) const;                            ///< of one,
+    std::filesystem::path weights(const Network& network) const;   ///< its weights, when it is done,
+    std::filesystem::path held_out(const Network& network) const;  ///< and what it said of its fold, if it has one
 
     /// The record of the fit that has begun here, its seconds up to its last sign of life counted; none: nothing is
     /// here. UsageError if something else is, or a fit that was asked for something else.
@@ -57,6 +63,9 @@ public:
 private:
     std::filesystem::path root_;
 };
+
+/// All bytes of a file; none of one that is not there.
+std::string content_of(const std::filesystem::path& file);
 
 /// Seconds since 1970.
 double seconds_of(std::chrono::system_clock::time_point time);

@@ -18,11 +18,15 @@ namespace {
 class Planner {
 public:
     Planner(const FitFacts& facts, const FitSpeed& speed, const FitRecipe& recipe)
-        : facts_(facts), speed_(speed), recipe_(recipe), folds_(static_cast<std::uint32_t>(facts.folds(recipe))) {}
+        : facts_(facts),
+          speed_(speed),
+          recipe_(recipe),
+          folds_(static_cast<std::uint32_t>(facts.folds(recipe))),
+          networks_(networks_in_order(folds_, facts.has_test, recipe)) {}
 
     double usable(double seconds_left) const { return (1 - recipe_.reserve) * seconds_left; }
     double given_for(double usable_seconds) const { return usable_seconds / (1 - recipe_.reserve); }
-    double share() const { return folds_ > 0 ? recipe_.share_with_folds : recipe_.share; }
+    double share() const { return recipe_.share; }
 
     // ---- stage 2
 
@@ -69,34 +73,34 @@ public:
         return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
     }
 
-    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::uint32_t folds_held) const {
+    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks) const {
         const double tokens = static_cast<double>(facts_.tokens) / static_cast<double>(facts_.rows()) *
                               static_cast<double>(rows),
                      training = tokens * epochs / speed_.classifier;
-        ClassifierPlan plan{
-            .rows = rows, .epochs = epochs, .batch = batch(rows), .folds = folds_, .folds_held = folds_held};
+        ClassifierPlan plan{.rows = rows, .epochs = epochs, .batch = batch(rows), .folds = folds_};
+        take_networks(plan, networks_, networks);
         plan.comparing = speed_.linear * tokens;
-        plan.seconds = speed_.run + training;
+        plan.member_seconds = speed_.run + training;
         if (folds_ > 0)
             plan.fold_seconds = speed_.run + training * (folds_ - 1) / folds_ + tokens / folds_ / speed_.prediction;
         if (facts_.judged_tokens > 0)
-            plan.judging = speed_.run + static_cast<double>(facts_.judged_tokens) / speed_.prediction;
+            plan.judging = speed_.run + plan.averaged() * static_cast<double>(facts_.judged_tokens) / speed_.prediction;
         return plan;
     }
-    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), std::min(folds_, 1u)); }
+    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1); }
 
-    // What is given up first costs the classifier the least: folds, then epochs, then rows.
+    // What is given up first costs the classifier the least: networks, then epochs, then rows.
     ClassifierPlan classifier_within(double seconds) const {
         const std::uint64_t all = facts_.rows();
-        const std::uint32_t one = std::min(folds_, 1u);
-        for (std::uint32_t held = folds_; held > one; --held)
-            if (const ClassifierPlan plan = classifier(all, epochs(all), held); plan.total() <= seconds) return plan;
+        for (std::size_t networks = networks_.size(); networks > 1; --networks)
+            if (const ClassifierPlan plan = classifier(all, epochs(all), networks); plan.total() <= seconds)
+                return plan;
         for (int e = epochs(all); e >= least_epochs(all); --e)
-            if (const ClassifierPlan plan = classifier(all, e, one); plan.total() <= seconds) return plan;
+            if (const ClassifierPlan plan = classifier(all, e, 1); plan.total() <= seconds) return plan;
         ClassifierPlan best = least();
         for (std::uint64_t fits = best.rows, too_many = all; too_many - fits > 1;) {
             const std::uint64_t rows = fits + (too_many - fits) / 2;
-            const ClassifierPlan plan = classifier(rows, least_epochs(rows), one);
+            const ClassifierPlan plan = classifier(rows, least_epochs(rows), 1);
             (plan.total() <= seconds ? fits : too_many) = rows;
             if (plan.total() <= seconds) best = plan;
         }
@@ -123,6 +127,7 @@ private:
     const FitSpeed& speed_;
     const FitRecipe& recipe_;
     const std::uint32_t folds_;
+    const std::vector<Network> networks_;
 };
 
 // To the next tenth of a minute.
@@ -137,8 +142,33 @@ std::uint64_t FitFacts::rows() const {
 std::uint64_t FitFacts::folds(const FitRecipe& recipe) const {
     // Whatever is held out, two classes must remain.
     const auto remain = std::ranges::count_if(rows_of_class, [](std::uint64_t rows) { return rows >= 2; });
-    if (has_test || remain < 2) return 0;
+    if (remain < 2) return 0;
     return std::clamp<std::uint64_t>(rows() / recipe.rows_of_fold, recipe.least_folds, recipe.most_folds);
+}
+
+std::vector<Network> networks_in_order(std::uint32_t folds, bool has_test, const FitRecipe& recipe) {
+    std::vector<Network> order;
+    std::uint32_t fold = 0, member = 0;
+    const auto add_fold = [&] {
+        if (fold < folds) order.push_back({++fold, 0});
+    };
+    const auto add_member = [&] {
+        if (member < recipe.most_members) order.push_back({0, ++member});
+    };
+    add_fold();
+    add_member();
+    if (!has_test) add_fold();
+    add_member();
+    while (!has_test && fold < folds) add_fold();
+    while (member < recipe.most_members) add_member();
+    if (fold < 2) add_fold();
+    return order;
+}
+
+void take_networks(ClassifierPlan& plan, const std::vector<Network>& order, std::size_t count) {
+    plan.folds_held = plan.members = 0;
+    for (std::size_t i = 0; i < std::min(count, order.size()); ++i)
+        ++(order[i].fold > 0 ? plan.folds_held : plan.members);
 }
 
 FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
@@ -190,12 +220,18 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (c.comparing > 0) lines += line("linear model", "to compare with, of the same rows", c.comparing);
     const std::string rows = c.rows < facts.rows() ? fmt::format("a sample of {} of the {} rows", c.rows, facts.rows())
                                                    : fmt::format("all {} rows", c.rows);
-    lines += line("classifier", fmt::format("{}, {} times, {} at a time", rows, c.epochs, c.batch), c.seconds);
-    if (c.folds_held > 0)
-        lines += line("cross-validation",
-                      fmt::format("{} of {} folds are held out in turn",
+    const std::string how = fmt::format("{}, {} times, {} at a time", rows, c.epochs, c.batch);
+    if (c.members == 0)
+        lines += line("classifier", fmt::format("a network of {} of {} parts of {}", c.folds - 1, c.folds, how),
+                      c.fold_seconds);
+    else if (c.folds_held > 0)
+        lines += line("folds",
+                      fmt::format("{} of {} held out in turn, to learn how much words and network count",
                                   c.folds_held == c.folds ? "all" : fmt::format("{}", c.folds_held), c.folds),
                       c.folds_held * c.fold_seconds);
+    if (c.members > 0)
+        lines += line("classifier", c.members == 1 ? how : fmt::format("{} networks of {}", c.members, how),
+                      c.members * c.member_seconds);
     if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
     return lines;
 }
@@ -212,8 +248,9 @@ nlohmann::json to_json(const FitPlan& plan) {
           {"batch", c.batch},
           {"folds", c.folds},
           {"folds_held", c.folds_held},
-          {"seconds", c.seconds},
+          {"members", c.members},
           {"fold_seconds", c.fold_seconds},
+          {"member_seconds", c.member_seconds},
           {"comparing", c.comparing},
           {"judging", c.judging}}}};
 }
@@ -221,8 +258,8 @@ nlohmann::json to_json(const FitPlan& plan) {
 FitPlan fit_plan_from(const nlohmann::json& plan) {
     const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
     return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
-            {c.at("rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"), c.at("seconds"),
-             c.at("fold_seconds"), c.at("comparing"), c.at("judging")}};
+            {c.at("rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"), c.at("members"),
+             c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.at("judging")}};
 }
 
 nlohmann::json to_json(const FitSpeed& s) {

@@ -26,12 +26,11 @@ struct FitRecipe {
     std::uint64_t updates = 900, least_updates = 150;  ///< few labels are read often, many a few times:
     int least_epochs = 2, usual_epochs = 4, most_epochs = 150;
     std::size_t batch = 16, large_batch = 32;
-    std::uint64_t large_set = 5000;   ///< rows from which on the batch is the large one
-    std::uint64_t least_rows = 100;   ///< of a sample
-    double share = 0.5;               ///< of the time that stage 3 may take from stage 2 where both want more
-    double share_with_folds = 0.65;   ///< the same where cross-validation is part of it
-    std::uint64_t rows_of_fold = 10;  ///< held out at least; fewer rows have fewer folds,
-    std::uint32_t least_folds = 2, most_folds = 5;
+    std::uint64_t large_set = 5000;  ///< rows from which on the batch is the large one
+    std::uint64_t least_rows = 100;  ///< of a sample
+    double share = 0.5;              ///< of the time that stage 3 may take from stage 2 where both want more
+    std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
+    std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
 };
 
 /// What is known before anything is trained.
@@ -45,7 +44,7 @@ struct FitFacts {
     std::size_t replicas = 1;
 
     std::uint64_t rows() const;
-    std::uint64_t folds(const FitRecipe& recipe) const;  ///< 0: none are needed, or none can be made
+    std::uint64_t folds(const FitRecipe& recipe) const;  ///< 0: none can be made
 };
 
 /// What this machine does with this model, on all ranks together.
@@ -71,14 +70,30 @@ struct ClassifierPlan {
     std::uint64_t rows = 0;  ///< all, or a sample of them
     int epochs = 0;
     std::size_t batch = 0;
-    std::uint32_t folds = 0;       ///< that the rows are dealt to for cross-validation; 0: none
-    std::uint32_t folds_held = 0;  ///< so many of them are held out in turn
-    double seconds = 0;            ///< of the final classifier
+    std::uint32_t folds = 0;       ///< that the rows are dealt to; 0: no row can be spared
+    std::uint32_t folds_held = 0;  ///< so many of them are held out in turn, each from a network of its own
+    std::uint32_t members = 0;     ///< networks that learn from all rows
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
+    double member_seconds = 0;     ///< of one member
     double comparing = 0;          ///< of the linear model of the same rows
-    double judging = 0;            ///< of --test and --valid
-    double total() const { return comparing + seconds + folds_held * fold_seconds + judging; }
+    double judging = 0;            ///< of --test and --valid, by the networks of the classifier
+    std::uint32_t networks() const { return folds_held + members; }
+    /// Of the classifier: the members, or else, where there is time for one network alone, that of the first fold.
+    std::uint32_t averaged() const { return members > 0 ? members : 1; }
+    double total() const { return comparing + folds_held * fold_seconds + members * member_seconds + judging; }
 };
+
+/// A network that stage 3 trains: without a fold, or a member on all rows. Both are counted from 1; 0: not that.
+struct Network {
+    std::uint32_t fold = 0, member = 0;
+    friend bool operator==(const Network&, const Network&) = default;
+};
+/// In the order of what they are worth, so that the time cuts off an end: the first fold, from which it is learnt how
+/// much network and words count, and which alone is a classifier; the first member; then, where nothing else tells the
+/// error, folds and members in turn, otherwise members and a second fold.
+std::vector<Network> networks_in_order(std::uint32_t folds, bool has_test, const FitRecipe& recipe = {});
+/// The plan with the first `count` of them.
+void take_networks(ClassifierPlan& plan, const std::vector<Network>& order, std::size_t count);
 
 struct FitPlan {
     TextPlan text;

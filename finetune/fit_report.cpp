@@ -19,10 +19,37 @@ std::span<const float> probabilities_of(const JudgedRows& judged, std::size_t ro
 }
 
 std::vector<std::int32_t> said_by_classifier(const JudgedRows& judged) {
-    std::vector<std::int32_t> said;
-    for (std::size_t i = 0; i < judged.rows.size(); ++i)
-        said.push_back(static_cast<std::int32_t>(best_class(probabilities_of(judged, i))));
-    return said;
+    return best_classes(judged.probabilities, judged.rows.classes.size());
+}
+
+double calibration_error_of(const JudgedRows& judged) {
+    return calibration_error(judged.rows.labels, judged.probabilities, judged.rows.classes.size());
+}
+
+// How the classifier was made, and what that is worth.
+std::string making_page(const FitResult& result) {
+    const ClassifierPlan& c = result.plan.classifier;
+    const HeldOutErrors& held_out = result.held_out;
+    std::string page = c.members == 0
+                           ? fmt::format("  (one network, trained on {} of {} parts of the rows", c.folds - 1, c.folds)
+                       : c.members == 1 ? std::string("  (one network, trained on all rows")
+                                        : fmt::format("  (the mean of {} networks, trained on all rows", c.members);
+    page += held_out.both.n == 0 ? "; what it says is taken as it is)\n"
+                                 : fmt::format(
+                                       "; its logarithms count {:.2f} times and those of\n   the words {:.2f} "
+                                       "times, learnt on {} rows that were held out)\n",
+                                       result.stack.network, result.stack.words, held_out.both.n);
+    if (result.judged.rows.size() > 0)
+        page += fmt::format(
+            "  (how sure it is and how often it is right differ by {:.1f} % on average: expected "
+            "calibration error)\n",
+            100 * calibration_error_of(result.judged));
+    if (held_out.both.n > 0 && held_out.both.wrong >= held_out.words.wrong)
+        page += fmt::format(
+            "  note: on the {} training texts held out words alone err on {:.1f} %, this classifier on "
+            "{:.1f} %: the network adds nothing that can be seen\n",
+            held_out.both.n, 100 * held_out.words.error(), 100 * held_out.both.error());
+    return page;
 }
 
 /// Over all rows, or over those that do not stand in training too.
@@ -63,17 +90,15 @@ std::string errors_page(const FitResult& result) {
         };
         std::string text;
         for (const Baseline& baseline : judged.baselines) text += line(baseline.name, baseline.said);
+        if (!judged.network.empty()) text += line("the network without the words", judged.network);
         return text + line("this classifier", said_by_classifier(judged));
     };
     page += lines(false);
     if (const auto known = std::ranges::count(judged.known, true); known > 0)
         page += fmt::format("Without the {} test texts that stand among the training texts too\n", known) + lines(true);
-    if (!result.has_test && c.folds_held > 0)
-        page += fmt::format(
-            "  (each text is judged by a classifier that was trained like the final one, but without its fold; the "
-            "final "
-            "one has learnt from all {})\n",
-            labels);
+    if (!result.has_test)
+        page += "  (each text is judged by a single network, words and shares that have not seen it)\n";
+    page += making_page(result);
     return page;
 }
 
@@ -136,6 +161,12 @@ Record to_record(const ErrorRate& rate) {
 
 double ErrorRate::standard_error() const { return n ? std::sqrt(error() * (1 - error()) / static_cast<double>(n)) : 0; }
 
+ErrorRate error_of(std::span<const std::int32_t> labels, std::span<const std::int32_t> said) {
+    ErrorRate rate{0, labels.size()};
+    for (std::size_t i = 0; i < labels.size(); ++i) rate.wrong += said[i] != labels[i];
+    return rate;
+}
+
 std::vector<std::uint32_t> surest_mistakes(const JudgedRows& judged, std::size_t most) {
     std::vector<std::uint32_t> rows;
     std::vector<float> sure;
@@ -174,6 +205,8 @@ Record report_record(const FitResult& result) {
     record["kind"] = "fit";
     record["judged"] = judged.rows.size() == 0 ? "nothing" : result.has_test ? "test" : "cross-validation";
     record["classifier"] = to_record(error_of(judged, said_by_classifier(judged), false));
+    record["calibration_error"] = number(calibration_error_of(judged));
+    if (!judged.network.empty()) record["network"] = to_record(error_of(judged, judged.network, false));
     for (const Baseline& baseline : judged.baselines)
         record["baselines"][baseline.key] = to_record(error_of(judged, baseline.said, false));
     if (const auto known = std::ranges::count(judged.known, true); known > 0) {
@@ -188,6 +221,14 @@ Record report_record(const FitResult& result) {
     record["text_tokens_read"] = result.plan.text.read;
     record["folds"] = c.folds;
     record["folds_held"] = c.folds_held;
+    record["members"] = c.averaged();
+    record["stack"]["network"] = number(result.stack.network);
+    record["stack"]["words"] = number(result.stack.words);
+    if (result.held_out.both.n > 0) {
+        record["held_out"]["classifier"] = to_record(result.held_out.both);
+        record["held_out"]["network"] = to_record(result.held_out.network);
+        record["held_out"]["words"] = to_record(result.held_out.words);
+    }
     record["seconds"] = number(result.seconds);
     record["minutes"] = number(result.given / 60);
     return record;

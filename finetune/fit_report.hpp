@@ -2,12 +2,14 @@
 // How a fit ended: for people a page, for programs a record. Pure.
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "data/labelled_set.hpp"
 #include "finetune/classification_report.hpp"
 #include "finetune/fit_plan.hpp"
+#include "finetune/stacking.hpp"
 
 namespace ulmpi {
 
@@ -22,7 +24,8 @@ struct JudgedRows {
     LabelledSet rows = {};                  ///< labels and texts; tokens are not looked at
     std::vector<float> probabilities = {};  ///< (rows, classes)
     std::vector<Baseline> baselines = {};
-    std::vector<bool> known = {};  ///< the text stands among the training texts too; empty: not looked for
+    std::vector<std::int32_t> network = {};  ///< of each row, the class that the network says without the words
+    std::vector<bool> known = {};            ///< the text stands among the training texts too; empty: not looked for
 };
 
 /// The share that is wrong and its standard error, sqrt(e (1 - e) / n).
@@ -32,15 +35,25 @@ struct ErrorRate {
     double standard_error() const;
 };
 
+/// On the training rows that were held out.
+struct HeldOutErrors {
+    ErrorRate network, words, both;
+};
+
 struct FitResult {
     JudgedRows judged = {};  ///< no rows: nothing could be held out
-    FitPlan plan = {};       ///< as it was carried out: folds_held, rows
+    FitPlan plan = {};       ///< as it was carried out: members, rows
+    Stack stack = {};
+    HeldOutErrors held_out = {};  ///< of no rows where none could be spared
     std::uint64_t all_rows = 0;
     bool has_test = false;
     std::optional<ErrorRate> valid = std::nullopt;  ///< on --valid
     double seconds = 0, given = 0;                  ///< taken and given
     std::string run = {};
 };
+
+/// How many of the rows are said to be of another class than they are.
+ErrorRate error_of(std::span<const std::int32_t> labels, std::span<const std::int32_t> said);
 
 /// Rows where the classifier is wrong, the surest first, `most` at most.
 std::vector<std::uint32_t> surest_mistakes(const JudgedRows& judged, std::size_t most);

@@ -72,7 +72,7 @@ LanguageModelRequest FitStages::language_model(const TextPlan& plan, const std::
 
 ClassifierRequest FitStages::classifier(const ClassifierPlan& plan, const std::string& init_from,
                                         const std::string& train, const std::filesystem::path& run,
-                                        const std::string& walltime) const {
+                                        const std::string& walltime, std::uint64_t more_seed) const {
     Words words{"--init-from",
                 init_from,
                 "--train",
@@ -92,7 +92,7 @@ ClassifierRequest FitStages::classifier(const ClassifierPlan& plan, const std::s
                 "--dropout",
                 text_of(recipe_.dropout),
                 "--seed",
-                fmt::format("{}", options_.seed),
+                fmt::format("{}", options_.seed + more_seed),
                 "--walltime",
                 walltime};
     words.insert(words.end(), layout_words_.begin(), layout_words_.end());

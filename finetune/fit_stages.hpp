@@ -23,9 +23,10 @@ public:
     /// Stage 2 on the shards in `data`. `walltime` as the option has it.
     LanguageModelRequest language_model(const TextPlan& plan, const std::filesystem::path& data,
                                         const std::filesystem::path& run, const std::string& walltime) const;
-    /// Stage 3 on the rows in `train`.
+    /// Stage 3 on the rows in `train`. Members of an ensemble differ by `more_seed`.
     ClassifierRequest classifier(const ClassifierPlan& plan, const std::string& init_from, const std::string& train,
-                                 const std::filesystem::path& run, const std::string& walltime) const;
+                                 const std::filesystem::path& run, const std::string& walltime,
+                                 std::uint64_t more_seed = 0) const;
 
 private:
     const FitOptions& options_;

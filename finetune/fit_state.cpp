@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "finetune/fit_baselines.hpp"
+#include "data/publish.hpp"
+#include "data/quoted.hpp"
 #include "finetune/fit_rows.hpp"
 #include "finetune/fit_speed.hpp"
 #include "parallel/progress.hpp"
@@ -51,9 +52,11 @@ FitState::FitState(const FitOptions& asked, const OptionTable& table, const Stop
     together(world, [&] {
         if (!leader) return;
         lock_.emplace(folder.create());
+        if (compared_) write_words(compared_->words);
         record.began = seconds_of(signals.since());
         if (!record.reported) remember();
     });
+    compared_.reset();
 }
 
 void FitState::plan() {
@@ -61,10 +64,11 @@ void FitState::plan() {
     record.speed = measure_speed(task, stages, seconds_to_measure(clock.given()), world);
     const std::vector<std::uint32_t> few = places_to_try(task.train, options.seed);
     const double before = clock.spent();
-    const std::vector<Baseline> tried = compare_with(few);
-    if (few.size() == task.train.size())
-        record.baselines = to_json(tried);
-    else
+    Compared tried = compare_with(few);
+    if (few.size() == task.train.size()) {
+        take(tried, few.size());
+        compared_ = std::move(tried);
+    } else
         record.speed.linear =
             longer_than_tried * (clock.spent() - before) / static_cast<double>(rows_of(task.train, few).tokens.size());
     const double spent = clock.spent();
@@ -94,16 +98,54 @@ void FitState::remember() const {
     if (leader) folder.write(record);
 }
 
-std::vector<Baseline> FitState::compare_with(const std::vector<std::uint32_t>& places) const {
-    std::vector<Baseline> all = baselines(rows_of(task.train, places), task.test ? &*task.test : nullptr, options.seed,
-                                          stages.threads(), world);
+Compared FitState::compare_with(const std::vector<std::uint32_t>& places) const {
+    Compared all = ulmpi::compare(rows_of(task.train, places), task.test ? &*task.test : nullptr, options.seed,
+                                  stages.threads(), world);
     if (task.test) return all;
-    for (Baseline& baseline : all) {
+    for (Baseline& baseline : all.baselines) {
         std::vector<std::int32_t> said(task.train.size(), -1);
         for (std::size_t i = 0; i < places.size(); ++i) said[places[i]] = baseline.said[i];
         baseline.said = std::move(said);
     }
     return all;
+}
+
+void FitState::take(const Compared& compared, std::size_t rows) {
+    record.baselines = to_json(compared.baselines);
+    record.words_rows = rows;
+    record.speed.linear = 0;
+}
+
+void FitState::write_words(const LinearFit& words) const {
+    write_file(folder.words(), words.model.bytes());
+    const auto* bytes = reinterpret_cast<const char*>(words.held_out.data());
+    write_file(folder.words_held_out(), {bytes, words.held_out.size() * sizeof(float)});
+}
+
+void FitState::compare() {
+    const Compared compared = compare_with(places_);
+    together(world, [&] {
+        if (leader) write_words(compared.words);
+    });
+    take(compared, places_.size());
+}
+
+std::vector<float> FitState::words_held_out() const {
+    const std::string bytes = content_of(folder.words_held_out());
+    std::vector<float> all(bytes.size() / sizeof(float));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(all.data()));
+    const std::size_t classes = task.train.classes.size();
+    check(all.size() == record.words_rows * classes,
+          quoted(folder.words_held_out()) + " was changed: start another --run");
+    const std::vector<std::uint32_t> fitted =
+        stratified_sample(task.train.labels, classes, record.words_rows, options.seed);
+    std::vector<float> of_rows;
+    for (const std::uint32_t place : places_) {
+        const auto at = std::ranges::lower_bound(fitted, place) - fitted.begin();
+        const auto first = all.begin() + at * static_cast<std::ptrdiff_t>(classes);
+        of_rows.insert(of_rows.end(), first, first + static_cast<std::ptrdiff_t>(classes));
+    }
+    return of_rows;
 }
 
 }  // namespace ulmpi

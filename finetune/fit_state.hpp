@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "finetune/fit_baselines.hpp"
 #include "finetune/fit_clock.hpp"
 #include "finetune/fit_folder.hpp"
 #include "finetune/fit_report.hpp"
@@ -45,15 +46,21 @@ public:
     void remember() const;  ///< writes the record
     /// For the time that is left. Rows may become fewer, never more: what they are compared with has learnt from these.
     void plan_again(FitFacts facts);
-    /// What the baselines say of the test rows, or else of the training rows in use: -1 of the others.
-    std::vector<Baseline> compare() const { return compare_with(places_); }
+    /// Fits the linear model: the record then has what the baselines say of the test rows, or else of the training rows
+    /// in use (-1 of the others), the folder the model and what it says of the rows in use.
+    void compare();
+    /// What the linear model says of the rows in use, held out by it: logarithms, (rows, classes). Rank 0 alone.
+    std::vector<float> words_held_out() const;
 
 private:
     void plan();
     void use_planned_rows();
-    std::vector<Baseline> compare_with(const std::vector<std::uint32_t>& places) const;
+    Compared compare_with(const std::vector<std::uint32_t>& places) const;
+    void take(const Compared& compared, std::size_t rows);
+    void write_words(const LinearFit& words) const;
 
     std::optional<FolderLock> lock_;
+    std::optional<Compared> compared_;  ///< before there is a folder
     std::vector<std::uint32_t> places_;
     LabelledSet rows_;
 };

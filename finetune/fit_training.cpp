@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "data/publish.hpp"
 #include "data/shard_writer.hpp"
 #include "finetune/classifier.hpp"
 #include "finetune/fit_speed.hpp"
-#include "finetune/judge.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/language_model.hpp"
@@ -54,22 +52,6 @@ void make_shards(const FitState& fit) {
     });
 }
 
-// At the speed that the machine has now.
-void plan_classifier(FitState& fit) {
-    fit.record.speed.classifier =
-        measure_classifier(fit.task, fit.rows(), fit.stages, seconds_to_measure(fit.clock.given()), fit.world);
-    FitFacts facts = fit.task.facts;
-    facts.text_tokens = 0;  // done
-    const TextPlan text = fit.record.plan.text;
-    fit.plan_again(facts);
-    fit.record.plan.text = text;
-    fit.record.classifier_planned = true;
-    fit.remember();
-    if (fit.leader)
-        fmt::print(stderr, "fit: the plan for the rest of the time:\n{}",
-                   description({{}, fit.record.plan.classifier}, facts));
-}
-
 }  // namespace
 
 bool train_on_text(FitState& fit) {
@@ -89,32 +71,29 @@ bool train_on_text(FitState& fit) {
     return true;
 }
 
-bool train_on_rows(FitState& fit) {
-    if (!fit.record.classifier_planned) plan_classifier(fit);
-    if (fit.record.classifier_done) return true;
-    ClassifierPlan& plan = fit.record.plan.classifier;
-    const bool all = fit.rows().size() == fit.task.train.size();
-    const std::string rows = all ? fit.options.train : file_of(fit, fit.rows(), "train");
-    const double before = fit.clock.spent();
-    const Outcome how = train_classifier_in(fit, fit.folder.root(), rows, plan.seconds);
-    if (how == Outcome::stopped) return false;
-    if (how == Outcome::cut_short && fit.leader)
-        fmt::print(stderr, "note: the classifier took longer than planned and is left as it is\n");
-    // What it took says best what a fold will take, of which a little less is trained.
-    plan.fold_seconds = std::max(plan.fold_seconds, fit.clock.spent() - before);
-    fit.record.classifier_done = true;
-    fit.remember();
-    return true;
-}
-
-Outcome train_classifier_in(FitState& fit, const fs::path& run, const std::string& rows, double seconds) {
+Outcome train_classifier_in(FitState& fit, const fs::path& run, const std::string& rows, double until,
+                            std::uint64_t more_seed) {
     const ClassifierPlan& plan = fit.record.plan.classifier;
     const std::string begins =
         fit.record.plan.text.read > 0 ? fit.folder.language_model().string() : fit.options.init_from;
-    const double until = std::max(fit.clock.given() - plan.judging, fit.clock.spent() + 1.5 * seconds + 5);
     const FitClock::Limit limit = fit.clock.limit(until);
-    const ClassifierRequest asked = fit.stages.classifier(plan, begins, rows, run, limit.walltime);
+    const ClassifierRequest asked = fit.stages.classifier(plan, begins, rows, run, limit.walltime, more_seed);
     return outcome(fit, train_classifier(asked, fit.signals, fit.world), limit);
+}
+
+void plan_classifier(FitState& fit) {
+    fit.record.speed.classifier =
+        measure_classifier(fit.task, fit.rows(), fit.stages, seconds_to_measure(fit.clock.given()), fit.world);
+    FitFacts facts = fit.task.facts;
+    facts.text_tokens = 0;  // done
+    const TextPlan text = fit.record.plan.text;
+    fit.plan_again(facts);
+    fit.record.plan.text = text;
+    fit.record.classifier_planned = true;
+    fit.remember();
+    if (fit.leader)
+        fmt::print(stderr, "fit: the plan for the rest of the time:\n{}",
+                   description({{}, fit.record.plan.classifier}, facts));
 }
 
 std::string file_of(const FitState& fit, const LabelledSet& rows, const std::string& name) {
@@ -122,12 +101,6 @@ std::string file_of(const FitState& fit, const LabelledSet& rows, const std::str
     if (fit.leader && !fs::exists(file)) save_labelled_set(file, rows, fit.task.model.tokenizer);
     fit.world.barrier();
     return file.string();
-}
-
-std::optional<std::vector<float>> probabilities_by(FitState& fit, const fs::path& run, const LabelledSet& rows) {
-    const StoredModel stored = open_model(run.string(), fit.world);
-    const StoredClassifier classifier = together(fit.world, [&] { return classifier_from(stored); });
-    return judge(stored, classifier, rows, fit.stages.layout(), fit.world, [&] { return fit.stopped(); });
 }
 
 }  // namespace ulmpi

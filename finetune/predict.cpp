@@ -5,10 +5,10 @@
 
 #include "data/line_reader.hpp"
 #include "data/publish.hpp"
+#include "finetune/classification_report.hpp"
 #include "finetune/classifier.hpp"
-#include "finetune/classifier_task.hpp"
 #include "finetune/commands.hpp"
-#include "finetune/wide_features.hpp"
+#include "finetune/judge.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
@@ -20,10 +20,13 @@ constexpr std::size_t lines_at_a_time = 4096, tokens_at_a_time = 1 << 22;
 /// Reads lines on rank 0 and hands their tokens to all ranks, a bounded number at a time.
 class LineBlocks {
 public:
-    /// The texts come with the tokens for a wide classifier.
+    /// The texts come with the tokens for a classifier that reads words.
     LineBlocks(const std::string& input, const Tokenizer& tokenizer, const StoredClassifier& classifier,
                const Communicator& world)
-        : tokenizer_(tokenizer), max_length_(classifier.max_length), keeps_texts_(classifier.head.wide), world_(world) {
+        : tokenizer_(tokenizer),
+          max_length_(classifier.max_length),
+          keeps_texts_(classifier.reads_words()),
+          world_(world) {
         together(world, [&] {
             if (world.rank() == 0) reader_.emplace(input);
         });
@@ -155,23 +158,12 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
     LineBlocks blocks(input, stored.tokenizer, classifier, world);
     LabelledSet block = blocks.next();  // an input that cannot be read is found before anything is written
     const std::size_t classes = classifier.classes.size();
-    const Layout grid = layout_from(layout, world);
-    PassPlan plan = prediction_plan(layout.micro_batch, longest_sequence(classifier.max_length, stored.config.context),
-                                    grid.extents.pipeline);
-    std::optional<LinearModel> wide;
-    if (classifier.head.wide) {
-        wide = together(world, [&] { return linear_model_of(stored.info, classes); });
-        plan.wide = wide->memory_bytes();
-    }
-    const auto model = load_for_inference(stored, classifier.head, grid, plan, world);
+    Judge judge(stored, classifier, layout, lines_at_a_time, world);
     if (output) output->line("label\t" + fmt::format("{}", fmt::join(classifier.classes, "\t")));
     ProgressLine bar("predict", "lines", 0, world.rank() == 0);
     std::uint64_t lines = 0;
     for (; block.size() > 0; block = next_while_working(blocks, output.get(), world)) {
-        std::vector<float> offsets;
-        if (wide) offsets = wide_scores(*wide, block.texts, grid.threads, world);
-        const std::vector<float> probabilities =
-            *classify(*model, block, offsets, classes, layout.micro_batch, stored.tokenizer.end_of_text());
+        const std::vector<float> probabilities = judge.ask(block)->probabilities;
         for (std::size_t i = 0; output && i < block.size(); ++i) {
             const std::span<const float> row(probabilities.data() + i * classes, classes);
             output->line(fmt::format("{}\t{:.6f}", classifier.classes[best_class(row)], fmt::join(row, "\t")));

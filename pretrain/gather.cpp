@@ -36,6 +36,8 @@ json found_by_leader(const Communicator& world, Body body) {
 json possible_starts(const StageOptions& asked, std::optional<FolderLock>& lock) {
     const RunFolder folder(asked.run.run);
     const std::string& resume = asked.run.resume;
+    check_usage(!fs::exists(folder.root() / whole_model),
+                fmt::format("--run {} is the folder of a model that ulmpi fit has made: name another", asked.run.run));
     // What a job has saved itself counts when it comes back. On a node that is lost, the lock may have outlived the
     // process by a lease of the file system.
     const bool again = came_back(), names_one = resume != "auto" && resume != "never";

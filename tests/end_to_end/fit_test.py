@@ -6,8 +6,8 @@ import signal
 import subprocess
 import time
 
-from workshop import (LAYOUTS, MARKERS, Workshop, contents, main, metrics, ranks_of, sentence, write_corpus,
-                      write_labelled)
+from workshop import (LAYOUTS, MARKERS, Workshop, contents, main, metrics, ranks_of, sentence, tensors,
+                      write_corpus, write_labelled)
 
 SHAPE = "--num-layers 2 --hidden-size 32 --num-attention-heads 4 --seq-length 32"
 FIT = "fit --init-from general --minutes 5 --threads-per-rank 1"
@@ -21,6 +21,13 @@ def write_rows(path, rows):
 def rows_of(label, count, seed):
     draw = random.Random(seed)
     return [(label, sentence(draw, label)) for _ in range(count)]
+
+
+def stack_of(run):
+    import h5py  # Debian's python3-h5py
+
+    with h5py.File(f"{run}/model.h5") as file:
+        return json.loads(file["metadata"][()])["ensemble"]["words"], file["wide/model"][()].tobytes()
 
 
 def record(run):
@@ -57,8 +64,12 @@ class Fit(Workshop):
         self.assertLess(said["baselines"]["linear"]["error"], 0.3)
         self.assertEqual(said["baselines"]["linear"]["n"], 90)
         self.assertEqual(said["valid"]["error"], said["classifier"]["error"])
+        self.assertEqual((said["folds_held"], said["members"]), (2, 3))
+        self.assertEqual(said["held_out"]["classifier"]["n"], 96)  # of two folds
+        self.assertLess(said["held_out"]["classifier"]["error"], 0.3)
         self.assertLess(said["seconds"], 5 * 60 * 1.1)
         page = self.said
+        self.check_stack("judged", said)
         for text in ("The plan:", "Error on 90 test texts, 240 labels", "+-", "precision", "is said to be", "taken;"):
             self.assertIn(text, page)
         last = metrics("judged")[-1]
@@ -67,6 +78,9 @@ class Fit(Workshop):
         self.assertEqual(evaluated["confusion"], last["confusion"])
         out = self.ok("predict --model judged --input -", input=b"bright happy dog\n").decode()
         self.assertIn(out.splitlines()[1].split("\t")[0], MARKERS)
+        done = self.run_ulmpi("finetune classifier --init-from general --train train.tsv --run judged")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--run judged is the folder of a model that ulmpi fit has made", done.stderr.decode())
         # Stage 2 has read the training texts, and the same command has nothing left to do.
         with open("train.tsv") as rows, open("judged/text/train.txt") as text:
             self.assertEqual([row.split("\t")[1] for row in rows][1:], list(text))
@@ -78,6 +92,7 @@ class Fit(Workshop):
     def test_without_one_it_is_cross_validated(self):
         said = self.fit("--train train.tsv --text domain.txt", "folded")
         self.assertEqual((said["judged"], said["folds"], said["folds_held"]), ("cross-validation", 5, 5))
+        self.assertEqual(said["members"], 3)
         self.assertEqual(said["classifier"]["n"], 240)  # each row once
         self.assertLess(said["classifier"]["error"], 0.3)
         self.assertLess(said["baselines"]["linear"]["error"], 0.3)
@@ -86,9 +101,30 @@ class Fit(Workshop):
         last = metrics("folded")[-1]
         self.assertEqual((last["kind"], last["n"]), ("cross-validation", 240))
         self.assertFalse(os.path.exists("folded/text/train.txt"))
-        self.assertEqual([name for name in os.listdir("folded/folds") if not name.endswith(".json")], [])
+        self.assertEqual([name for name in os.listdir("folded/networks") if not name.endswith(".json")], [])
+        self.assertEqual(said["held_out"]["classifier"], said["classifier"])
+        self.assertEqual(said["held_out"]["network"], said["network"])
+        self.check_stack("folded", said)
         out = self.ok("predict --model folded --input -", input=b"bright happy dog\n").decode()
         self.assertIn(out.splitlines()[1].split("\t")[0], MARKERS)
+
+    def check_stack(self, run, said):
+        """One file that says how it is mixed, with the words, asked alike under every layout."""
+        shown = json.loads(self.ok("checkpoint show", run))["ensemble"]
+        self.assertEqual((shown["members"], len(shown["of"])), (said["members"], said["members"]))
+        for key, share in said["stack"].items():
+            self.assertAlmostEqual(share, shown[key], delta=1e-6)
+        self.assertGreater(shown["words"], 0)
+        self.assertGreater(shown["network"], 0)
+        self.assertLess(said["calibration_error"], 0.2)
+        alone = None
+        for layout in LAYOUTS:
+            rows = [line.split("\t") for line in self.ok(f"predict --model {run} --input domain.txt",
+                                                         layout=layout).decode().splitlines()[1:]]
+            alone = alone or rows
+            for a, b in zip(alone, rows, strict=True):
+                for p, q in zip(a[1:], b[1:], strict=True):
+                    self.assertAlmostEqual(float(p), float(q), delta=3e-6)
 
     def test_the_test_set_is_not_read_before_the_end(self):
         """Other test rows, the same models to the bit."""
@@ -98,11 +134,10 @@ class Fit(Workshop):
             self.fit(f"--train train.tsv --test {test}.tsv", f"sees-{test}")
             plan = record(f"sees-{test}")["plan"]
             plans.append([plan["text"][key] for key in ("read", "batch")] +
-                         [plan["classifier"][key] for key in ("rows", "epochs", "batch")])
+                         [plan["classifier"][key] for key in ("rows", "epochs", "batch", "folds_held", "members")])
         self.assertEqual(*plans)  # there is time for all that is wanted
-        for stage in ("language-model/", ""):
-            a, b = (contents(f"sees-{test}/{stage}checkpoints") for test in ("test", "other"))
-            self.assertEqual(sorted(map(os.path.basename, a)), sorted(map(os.path.basename, b)))
+        a, b = (contents(f"sees-{test}/language-model/checkpoints") for test in ("test", "other"))
+        self.assertEqual(sorted(map(os.path.basename, a)), sorted(map(os.path.basename, b)))
         said = [self.ok(f"predict --model sees-{test} --input corpus.txt") for test in ("test", "other")]
         self.assertEqual(*said)
 
@@ -115,8 +150,9 @@ class Fit(Workshop):
             ranks, _ = LAYOUTS[layout]
             launcher = [self.mpiexec, "-n", str(ranks)] if ranks > 1 else []
             stops, spent = 0, 0
-            for seen in (f"{run}/shards", f"{run}/language-model/metrics.jsonl", f"{run}/metrics.jsonl",
-                         f"{run}/folds/1/metrics.jsonl", f"{run}/folds/2.json"):
+            for seen in (f"{run}/shards", f"{run}/language-model/metrics.jsonl",
+                         f"{run}/networks/fold-1/metrics.jsonl", f"{run}/networks/member-1/metrics.jsonl",
+                         f"{run}/networks/fold-3.json"):
                 job = subprocess.Popen([*launcher, self.ulmpi, *arguments.split(), run], env=self.environment,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                 while job.poll() is None and (len(ranks_of(job.pid)) < ranks or not os.path.exists(seen)):
@@ -137,11 +173,14 @@ class Fit(Workshop):
             self.assertEqual(last["kind"], "cross-validation")
             if layout == "1":
                 self.assertEqual(metrics(run), whole)
+                for other, tensor in tensors("straight/model.h5").items():
+                    self.assertEqual(tensor.tobytes(), tensors(f"{run}/model.h5")[other].tobytes(), other)
+                self.assertEqual(stack_of(run), stack_of("straight"))
 
     def test_twenty_labels(self):
         write_rows("twenty.tsv", rows_of("good", 10, 1) + rows_of("bad", 9, 2) + rows_of("plain", 1, 3))
         said = self.fit("--train twenty.tsv --text domain.txt", "twenty")
-        self.assertEqual((said["folds_held"], said["rows"]), (2, 20))
+        self.assertEqual((said["folds"], said["folds_held"], said["rows"]), (5, 5, 20))
         self.assertIn("classes with a single row, from which little can be learnt: 'plain'", self.said)
 
     def test_more_rows_than_the_minutes_allow(self):

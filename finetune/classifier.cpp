@@ -45,6 +45,9 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.choices("pooling", {"concat", "last", "max", "mean", "first"});
     table.add("class-weights", class_weights, "balanced: each class weighs alike, however rare");
     table.choices("class-weights", {"none", "balanced"});
+    table.add("label-smoothing", classifier.label_smoothing,
+              "share of a text's target that all classes have alike, in the training loss alone; 0: none");
+    table.range("label-smoothing", 0, 0.999);
     table.add("head-hidden-size", head.hidden, "width between the two linear layers of the head");
     table.range("head-hidden-size", 1, 1 << 16);
     table.add("head-normalization", head_norm, "inside the head; batchnorm: statistics of the micro-batch in training");

@@ -140,6 +140,7 @@ private:
         options.loss_scale = 1 / plan.weight;
         options.global_sequences = plan.sequences;
         options.class_weights = task_.class_weights();
+        options.label_smoothing = task_.label_smoothing();
         options.first_trained_group = plan.rates.first_trained;
         Trainee trainee = model_.trainee();
         const StepResult result =
@@ -167,19 +168,24 @@ private:
         return seconds > 0 ? static_cast<double>(tokens()) / seconds : 0;
     }
 
+    // Of training; that of an evaluation is never smoothed.
+    const char* name_of_loss() const { return task_.label_smoothing() > 0 ? "smoothed loss" : "loss"; }
+
     void log(const StepPlan& plan, const StepResult& result) {
         last_loss_ = result.loss;
         const bool writes = progress_.step % run_.log_interval == 0 || progress_.step == task_.steps();
         const std::string read = writes ? ledger() : "";
         if (!leader_) return;
         const double rate = plan.rates.rate.back(), speed = tokens_per_second();
-        bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss, format_rate(speed, "tokens")));
+        bar_.update(progress_.step,
+                    fmt::format("{} {:.3f}  {}", name_of_loss(), result.loss, format_rate(speed, "tokens")));
         if (!writes) return;
         Record record;
         record["kind"] = "train";
         record["step"] = progress_.step;
         record["steps"] = task_.steps();
         record["loss"] = number(result.loss);
+        if (task_.label_smoothing() > 0) record["label_smoothing"] = task_.label_smoothing();
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
         record["tokens"] = progress_.tokens;
@@ -240,9 +246,9 @@ private:
 
     void table() const {
         if (!leader_) return;
-        fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last loss {:.4f}\n", description_.title, progress_.step,
+        fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last {} {:.4f}\n", description_.title, progress_.step,
                    format_count(static_cast<double>(progress_.tokens)), format_duration(seconds_since(begin_)),
-                   format_rate(tokens_per_second(), "tokens"), last_loss_);
+                   format_rate(tokens_per_second(), "tokens"), name_of_loss(), last_loss_);
         for (const Record& record : last_evaluation_) {
             if (record.value("step", std::uint64_t{0}) != progress_.step) continue;
             std::string line = "  " + record["kind"].get<std::string>() + ":";

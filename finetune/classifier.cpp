@@ -48,7 +48,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.range("discriminative-factor", 0.01, 1000);
     table.add("reinit-blocks", reinit_blocks,
               "so many of the language model's last blocks, and its final norm, begin anew; 0: none", "blocks");
-    table.add("epochs", epochs, "passes over the labelled texts, those of unfreezing included", "epochs");
+    table.add("epochs", epochs,
+              "passes over the labelled texts, those of unfreezing included; not given: as the recipe says", "epochs");
     table.range("epochs", 1, 100000);
     table.add("wide-features", wide_features,
               "beside the network a linear model of words and word pairs: the network learns what it leaves open");

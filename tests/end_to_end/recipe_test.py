@@ -2,6 +2,7 @@
 out from the checkpoints of every step; runs without the option; what `evaluate` says of the checkpoint that was best."""
 import json
 import os
+import re
 import shutil
 
 import numpy
@@ -81,6 +82,36 @@ class Recipe(Workshop):
             self.assertIn(b"began with 0.9", done.stderr)
         self.ok(lm, "--run domain")  # left out it is what it was
         self.assertIn("nothing to do", self.said)
+
+    def test_the_average_is_in_the_estimate_of_memory(self):
+        def megabytes(more):
+            self.ok("pretrain --data shards --train-steps 1 --num-layers 4 --hidden-size 256 --num-attention-heads 4 "
+                    f"--seq-length 32 --global-batch-size 1 {COMMON} --run large", more)
+            shutil.rmtree("large")
+            count, estimate = re.search(r"([\d.]+) M parameters .*, about ([\d.]+) MB per rank", self.said).groups()
+            return float(count), float(estimate)
+        for more, copies in (("", 1), ("--save-mode async", 2)):
+            parameters, without = megabytes(more)
+            self.assert_close(megabytes(more + " --ema 0.9")[1] - without, copies * 4 * parameters, 0.05, "of the average")
+
+    def test_smoothing_changes_the_training_loss_alone(self):
+        share, still = 0.3, TRAIN.replace("3e-3", "0").replace("0.1", "0").replace("-size 20", "-size 40")
+        self.ok(still, f"--head-dropout 0 --head-dropout2 0 --epochs 1 --valid train.tsv --label-smoothing {share} --run smooth")
+        self.assertIn("last smoothed loss", self.said)
+        with open("train.tsv") as file:
+            labels, texts = zip(*(line.rstrip("\n").split("\t") for line in list(file)[1:]))
+        out = self.ok("predict --model smooth --input -", input="".join(text + "\n" for text in texts).encode()).decode()
+        header, *rows = [line.split("\t") for line in out.splitlines()]
+        plain = smoothed = 0
+        for label, row in zip(labels, rows):
+            log_p = dict(zip(header[1:], numpy.log([float(p) for p in row[1:]])))
+            plain -= log_p[label] / len(rows)
+            smoothed -= ((1 - share) * log_p[label] + share * sum(log_p.values()) / len(log_p)) / len(rows)
+        train, valid = metrics("smooth")
+        self.assertEqual((train["label_smoothing"], "label_smoothing" in valid), (share, False))
+        self.assert_close(train["loss"], smoothed, 1e-4, "loss of training")
+        self.assert_close(valid["loss"], plain, 1e-4, "loss of validation")
+        self.assertNotAlmostEqual(plain, smoothed, 3)
 
     def test_blocks_made_new_are_those_of_a_model_from_scratch(self):
         still = TRAIN.replace("3e-3", "0") + " --epochs 1 --seed 5"

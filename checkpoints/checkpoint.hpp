@@ -18,9 +18,11 @@
 
 namespace ulmpi {
 
-/// The optimizer's moving averages, laid out like the buffer of the ParameterStore. Empty: none.
+/// The optimizer's moving averages, laid out like the buffer of the ParameterStore. Empty: none. Where there is one of
+/// the weights, it is what the file has under their names; those of the store, with which training goes on, lie beside.
 struct Moments {
     std::span<float> first, second;
+    std::span<float> average = {};
 };
 
 /// A linear model beside the network, in bytes, and what the network's training sees of it. Both empty: none.
@@ -41,7 +43,9 @@ struct WideContent {
                                                          const Moments& moments, const Topology& topology);
 
 struct LoadPolicy {
-    /// Whether moments are wanted (where Moments is not empty). A file without them is then a UsageError.
+    /// Whether moments are wanted (where Moments is not empty). A file without them is then a UsageError, and so is one
+    /// whose weights are averages where there is no room for them, or the reverse. Without: the weights alone, averages
+    /// if they are.
     bool moments = true;
     /// Names that keep their present values if the file lacks them: another head's. With this set, tensors of the file
     /// that the model lacks are left aside; without it, file and model must hold the same names.
@@ -79,6 +83,7 @@ struct CheckpointInfo {
     std::uint64_t format_version = 0;
     std::string code_version;
     bool has_moments = false;
+    bool is_averaged = false;  ///< the weights are moving averages; those of training lie beside them
 
     std::uint64_t parameters() const;
 };

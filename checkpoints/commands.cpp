@@ -41,6 +41,7 @@ void show(const std::string& path, bool tensors) {
     line["tensors"] = info.tensors.size();
     line["precision"] = info.tensors.empty() ? "" : precision_name(info.tensors.front().type);
     line["moments"] = info.has_moments;
+    if (info.is_averaged) line["averaged"] = true;
     line["bytes"] = info.bytes;
     line["tokenizer_bytes"] = info.tokenizer_json.size();
     if (!info.wide.empty()) line["wide_bytes"] = info.wide.bytes();

@@ -15,10 +15,11 @@ static_assert(std::endian::native == std::endian::little, "tensors are written t
 
 /// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it; a
 /// file states the least that it needs: 1 if its tensors are floats, 2 if they have two bytes an element, 3 if it holds
-/// a model of words, 4 if it holds an ensemble.
-constexpr std::uint64_t checkpoint_format = 4;
-constexpr std::uint64_t format_of(ElementType tensors, bool wide, bool ensemble) {
-    return ensemble ? 4 : wide ? 3 : tensors == ElementType::f32 ? 1 : 2;
+/// a model of words, 4 if it holds an ensemble, 5 if its weights are averages, beside which those lie that training
+/// goes on with.
+constexpr std::uint64_t checkpoint_format = 5;
+constexpr std::uint64_t format_of(ElementType tensors, bool wide, bool ensemble, bool averaged) {
+    return averaged ? 5 : ensemble ? 4 : wide ? 3 : tensors == ElementType::f32 ? 1 : 2;
 }
 
 constexpr const char* metadata_dataset = "/metadata";            // JSON text
@@ -28,10 +29,12 @@ constexpr const char* wide_held_out_dataset = "/wide/held_out";  // floats: (rec
 constexpr const char* wide_group = "/wide/";
 constexpr const char* ensemble_key = "ensemble";  // of the metadata: {members, network, words, of}
 constexpr const char* optimizer_group = "/optimizer/";
+constexpr const char* training_weight_group = "/optimizer/weight/";
 constexpr const char* crc_attribute = "crc32";  // of a tensor's bytes, zlib's polynomial
 
-/// The three tensors kept under one name: the weight and AdamW's exponential moving averages.
-enum class Part { weight, first_moment, second_moment };
+/// The tensors kept under one name: the weight, AdamW's exponential moving averages, and, where the weight is itself a
+/// moving average, that which training goes on with.
+enum class Part { weight, first_moment, second_moment, training_weight };
 
 inline std::string dataset_name(Part part, const std::string& tensor) {
     switch (part) {
@@ -40,9 +43,11 @@ inline std::string dataset_name(Part part, const std::string& tensor) {
         case Part::first_moment:
             return "/optimizer/first_moment/" + tensor;
         case Part::second_moment:
+            return "/optimizer/second_moment/" + tensor;
+        case Part::training_weight:
             break;
     }
-    return "/optimizer/second_moment/" + tensor;
+    return training_weight_group + tensor;
 }
 
 /// Extents as the file has them: those of the tensor without ones at the end.

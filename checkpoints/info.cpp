@@ -21,6 +21,7 @@ CheckpointInfo read_info(const std::filesystem::path& path) {
     info.format_version = file.unsigned_attribute("/", "format_version");
     info.code_version = file.text_attribute("/", "code_version");
     info.has_moments = content.has_moments();
+    info.is_averaged = content.is_averaged();
     info.metadata = nlohmann::json::parse(file.read_text(metadata_dataset));
     info.tokenizer_json = file.read_text(tokenizer_dataset);
     if (file.exists(wide_model_dataset)) info.wide.model = file.read<std::uint8_t>(wide_model_dataset);
@@ -51,11 +52,13 @@ CheckpointContent::CheckpointContent(const std::filesystem::path& verified) : fi
     check_usage(version <= checkpoint_format,
                 fmt::format("{} is a checkpoint of format {}, made by a newer program ({}); this one reads up to {}",
                             quoted(verified), version, file_.text_attribute("/", "code_version"), checkpoint_format));
-    for (const std::string& name : file_.datasets())
+    for (const std::string& name : file_.datasets()) {
+        is_averaged_ = is_averaged_ || name.starts_with(training_weight_group);
         if (name.starts_with(optimizer_group))
             has_moments_ = true;
         else if (name != metadata_dataset && name != tokenizer_dataset && !name.starts_with(wide_group))
             tensors_.push_back(name.substr(1));
+    }
 }
 
 std::uint64_t TensorInfo::elements() const {
@@ -106,8 +109,9 @@ void verify_checkpoint(const std::filesystem::path& path) {
     const CheckpointInfo info = read_checkpoint_info(path);
     const Hdf5File file = Hdf5File::open(path);
     for (const TensorInfo& tensor : info.tensors)
-        for (Part part : {Part::weight, Part::first_moment, Part::second_moment}) {
-            if (part != Part::weight && !info.has_moments) continue;
+        for (Part part : {Part::weight, Part::first_moment, Part::second_moment, Part::training_weight}) {
+            if (part != Part::weight && !(part == Part::training_weight ? info.is_averaged : info.has_moments))
+                continue;
             const std::string name = dataset_name(part, tensor.name);
             or_unusable([&] {
                 const std::uint64_t begin = file.dataset(name).byte_offset();

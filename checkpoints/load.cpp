@@ -87,6 +87,10 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
                 quoted(path) +
                     " holds weights without the optimizer's moments: a run can start from it (--init-from), "
                     "but not be resumed");
+    const bool averaged = wants_moments && !moments.average.empty();
+    check_usage(!wants_moments || averaged == content.is_averaged(),
+                quoted(path) + (averaged ? " holds no average of the weights: it is a checkpoint of a run without --ema"
+                                         : " holds an average of the weights: it is a checkpoint of a run with --ema"));
     for (const Parameter& p : store.parameters()) {
         const std::string stored_as = policy.prefix + p.name;
         if (!left.contains(stored_as)) {
@@ -105,7 +109,8 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
             const std::span<float> out = buffer.subspan(p.offset, p.size());
             mixes ? read_mixed_rows(dataset, p, *policy.vocabulary, out) : read_slice(dataset, p, out);
         };
-        read(Part::weight, store.values());
+        read(Part::weight, averaged ? moments.average : store.values());
+        if (averaged) read(Part::training_weight, store.values());
         if (!wants_moments) continue;
         read(Part::first_moment, moments.first);
         read(Part::second_moment, moments.second);
@@ -122,6 +127,8 @@ void load_checkpoint(const std::filesystem::path& file, ParameterStore& store, c
                      const Topology& topology, const LoadPolicy& policy) {
     check(moments.first.size() == moments.second.size(), "the two moments differ in size");
     check(moments.first.empty() || moments.first.size() == store.size(), "the moments are not laid out like the store");
+    check(moments.average.empty() || moments.average.size() == store.size(),
+          "the average is not laid out like the store");
     check(policy.vocabulary == nullptr || !policy.moments, "moments have no mean");
     if (!policy.verified) verify_seal_together(file, topology.all);
     const std::vector<TensorPlacement> model = place_tensors(store, topology.model);

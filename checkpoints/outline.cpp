@@ -46,8 +46,10 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     check(memory_->is_open(), "cannot open a file in memory under /dev/shm: " + system_reason());
     outline_ = Hdf5File::create(name);
 
+    const bool averaged = std::ranges::any_of(jobs, [](WriteJob job) { return job.part == Part::training_weight; });
     Hdf5File& file = *outline_;
-    file.set_attribute("/", "format_version", format_of(type, !wide.empty(), metadata.contains(ensemble_key)));
+    file.set_attribute("/", "format_version",
+                       format_of(type, !wide.empty(), metadata.contains(ensemble_key), averaged));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);

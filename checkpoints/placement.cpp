@@ -62,11 +62,14 @@ std::vector<TensorPlacement> place_tensors(const ParameterStore& store, const Co
     return tensors;
 }
 
-std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, bool with_moments, int replicas) {
+std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, bool with_moments, int replicas,
+                                bool averaged) {
     std::vector<WriteJob> jobs;
-    for (Part part : {Part::weight, Part::first_moment, Part::second_moment})
-        for (std::size_t t = 0; t < tensors.size(); ++t)
-            if (part == Part::weight || with_moments) jobs.push_back({t, part});
+    std::vector<Part> parts{Part::weight};
+    if (with_moments) parts.insert(parts.end(), {Part::first_moment, Part::second_moment});
+    if (averaged) parts.push_back(Part::training_weight);
+    for (Part part : parts)
+        for (std::size_t t = 0; t < tensors.size(); ++t) jobs.push_back({t, part});
 
     const auto size_of = [&](const WriteJob& job) { return tensors[job.tensor].shape.size(); };
     std::vector<std::size_t> order(jobs.size());

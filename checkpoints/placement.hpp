@@ -38,7 +38,9 @@ struct WriteJob {
 
 /// Deals the datasets over the ranks that hold a piece of them in any replica, the largest first, each to the one with
 /// the fewest bytes so far. Returned in the order in which they lie in the file. Pure.
-std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, bool with_moments, int replicas);
+/// `averaged`: there is an average of the weights, so that they are two.
+std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, bool with_moments, int replicas,
+                                bool averaged = false);
 
 /// Whether the piece is consecutive in the whole tensor; `first` is then the index of its first element.
 bool is_consecutive(const Shape& shape, const Slicing& slicing, std::size_t& first);

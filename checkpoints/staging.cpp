@@ -14,9 +14,9 @@ constexpr int piece_tag = 1;
 
 }  // namespace
 
-SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology) {
+SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology, bool averaged) {
     SavePlan plan{place_tensors(store, topology.model), {}, {}};
-    plan.jobs = deal_jobs(plan.tensors, with_moments, topology.extents.data);
+    plan.jobs = deal_jobs(plan.tensors, with_moments, topology.extents.data, averaged);
     for (std::size_t j = 0; j < plan.jobs.size(); ++j)
         if (plan.jobs[j].replica == topology.at.data && plan.jobs[j].writer == topology.model.rank())
             plan.mine.push_back(j);
@@ -44,13 +44,15 @@ Staging::Staging(const SavePlan& plan, bool copies, const ParameterStore& store,
     : plan_(plan),
       copies_all_(copies),
       store_(store),
-      parts_{store.values(), moments.first, moments.second},
+      parts_{moments.average.empty() ? store.values() : moments.average, moments.first, moments.second, store.values()},
       topology_(topology),
       threads_(threads),
       room_(room_for(plan, copies)),
       memory_(room_.bytes()) {
     check(moments.first.size() == moments.second.size(), "the two moments differ in size");
     check(moments.first.empty() || moments.first.size() == store.size(), "the moments are not laid out like the store");
+    check(moments.average.empty() || moments.average.size() == store.size(),
+          "the average is not laid out like the store");
     float* memory = reinterpret_cast<float*>(memory_.base());
     whole_ = {memory, room_.whole};
     piece_ = {memory + room_.whole, room_.piece};

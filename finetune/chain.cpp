@@ -117,7 +117,8 @@ ResolvedStage resolved(const ConfiguredStage& stage, const KnownStage* parent) {
 bool is_complete(const ConfiguredStage& stage, const CheckpointInfo& info) {
     const json progress = info.metadata.value("progress", json::object());
     return progress.value("complete", false) &&
-           (!stage.evaluates || holds_evaluation(fs::path(stage.run) / "metrics.jsonl", progress.value("step", 0u)));
+           (!stage.evaluates || holds_evaluation(fs::path(stage.run) / "metrics.jsonl", progress.value("step", 0u),
+                                                 stage.options.value("early-stop", 0) > 0));
 }
 
 }  // namespace

@@ -7,14 +7,17 @@
 #include "finetune/wide_features.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/gather.hpp"
+#include "pretrain/recipe.hpp"
 #include "pretrain/resuming.hpp"
 
 namespace ulmpi {
 
 ClassifierStageOptions::ClassifierStageOptions() {
-    training.lr = 3e-3;
+    training.lr = best_recipe.rate;
     training.lr_schedule = "stlr";
-    training.global_batch = 32;
+    training.global_batch = best_recipe.batch;
+    classifier.gradual_unfreezing = false;
+    classifier.discriminative_factor = best_recipe.factor;
     training.adamw = {0.9, 0.99, 1e-8, 0.01};
     layout.micro_batch = 16;
 }
@@ -33,12 +36,21 @@ void ClassifierStageOptions::declare(OptionTable& table) {
               "longer texts are cut; 0: none, those longer than the model's context are read in chunks", "tokens");
     table.range("max-length", 0, 1 << 22);
     table.group("Classifier");
-    table.add("gradual-unfreezing", classifier.gradual_unfreezing,
-              "one group an epoch from the head down, then all (from scratch: off)");
+    add_recipe_option(
+        table, recipe,
+        fmt::format("nothing frozen, factor {}, slanted triangular rate of {}, dropout {}, {} to {} epochs, "
+                    "more of few texts, batches of {}, from {} texts on {}",
+                    best_recipe.factor, best_recipe.rate, best_recipe.dropout, best_recipe.least_epochs,
+                    best_recipe.most_epochs, best_recipe.batch, best_recipe.large_set, best_recipe.large_batch),
+        "gradual unfreezing, factor 2.6, rate 3e-3, 8 epochs, batches of 32, the model's own dropout");
+    table.add("gradual-unfreezing", classifier.gradual_unfreezing, "one group an epoch from the head down, then all");
     table.add("discriminative-factor", classifier.discriminative_factor,
               "each group learns this many times slower than the one above it (from scratch: 1)");
     table.range("discriminative-factor", 0.01, 1000);
-    table.add("epochs", classifier.epochs, "passes over the labelled texts, those of unfreezing included", "epochs");
+    table.add("reinit-blocks", reinit_blocks,
+              "so many of the language model's last blocks, and its final norm, begin anew; 0: none", "blocks");
+    table.add("epochs", epochs,
+              "passes over the labelled texts, those of unfreezing included; not given: as the recipe says", "epochs");
     table.range("epochs", 1, 100000);
     table.add("wide-features", wide_features,
               "beside the network a linear model of words and word pairs: the network learns what it leaves open");
@@ -46,6 +58,9 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.choices("pooling", {"concat", "last", "max", "mean", "first"});
     table.add("class-weights", class_weights, "balanced: each class weighs alike, however rare");
     table.choices("class-weights", {"none", "balanced"});
+    table.add("label-smoothing", classifier.label_smoothing,
+              "share of a text's target that all classes have alike, in the training loss alone; 0: none");
+    table.range("label-smoothing", 0, 0.999);
     table.add("head-hidden-size", head.hidden, "width between the two linear layers of the head");
     table.range("head-hidden-size", 1, 1 << 16);
     table.add("head-normalization", head_norm, "inside the head; batchnorm: statistics of the micro-batch in training");
@@ -58,12 +73,6 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     add_layout_options(table, layout);
     add_run_options(table, run);
     add_shape_options(table, shape);
-}
-
-void ClassifierStageOptions::take_defaults_of_scratch(OptionTable& table) {
-    table.set_default("gradual-unfreezing", false);
-    table.set_default("discriminative-factor", 1.0);
-    table.set_default("lr", 1e-3);
 }
 
 StoredClassifier classifier_from(const StoredModel& stored) {

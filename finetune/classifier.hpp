@@ -17,14 +17,14 @@ namespace ulmpi {
 struct ClassifierStageOptions : StageOptions {
     ClassifierStageOptions();
     void declare(OptionTable& table);
-    /// After parse, without --init-from: the defaults of honest training from scratch, in which nothing is frozen, all
-    /// groups learn alike, at a rate of its own.
-    static void take_defaults_of_scratch(OptionTable& table);
 
     std::string tokenizer, train, valid, test;
     std::string pooling = "concat", class_weights = "none", head_norm = "layernorm";
     std::size_t max_length = 0;
+    std::string recipe = "best";
+    std::optional<int> epochs;
     bool wide_features = false;
+    std::size_t reinit_blocks = 0;
     ClassifierConfig head;
     ClassifierOptions classifier;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "parallel/error.hpp"
+#include "pretrain/recipe.hpp"
 
 namespace ulmpi {
 namespace {
@@ -24,6 +25,15 @@ void keep_wide_features(OptionTable& table, const ClassifierStageOptions& o, con
     table.set_default("wide-features", before);
 }
 
+void check_fresh_blocks(const OptionTable& table, const ClassifierStageOptions& o, const Facts& facts) {
+    if (o.reinit_blocks == 0) return;
+    if (o.init_from.empty() && !facts.resumed)
+        table.refuse("reinit-blocks", "from scratch all blocks begin anew: leave this out");
+    if (facts.source && o.reinit_blocks > facts.source->model.layers)
+        table.refuse("reinit-blocks", fmt::format("the model of {} has {} blocks, not {}", facts.source->path,
+                                                  facts.source->model.layers, o.reinit_blocks));
+}
+
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.
 void check_trains_on(HeadNormKind norm, const LabelledFacts& train, std::size_t context, const std::string& path) {
     check_usage(norm != HeadNormKind::batchnorm || train.longest.front() <= context,
@@ -36,9 +46,8 @@ void check_trains_on(HeadNormKind norm, const LabelledFacts& train, std::size_t 
 
 ClassifierRequest::ClassifierRequest()
     : table(command,
-            "Stage 3: trains a classifier of texts on top of a language model (ULMFiT: concat pooling, "
-            "slanted triangular and "
-            "discriminative rates, gradual unfreezing), or from scratch.") {
+            "Stage 3: trains a classifier of texts on top of a language model (ULMFiT: concat pooling, slanted "
+            "triangular and discriminative rates), or from scratch.") {
     options.declare(table);
 }
 
@@ -52,11 +61,19 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
                     "--init-from brings its own tokenizer: leave --tokenizer out");
         check_usage(!o.init_from.empty() || !o.tokenizer.empty(),
                     "give --init-from RUN, or --tokenizer FILE to train from scratch");
-        if (o.init_from.empty()) ClassifierStageOptions::take_defaults_of_scratch(settled.table);
+        const auto train = facts.sets.find("train");
+        take_recipe(settled.table, classifier_recipe(o.recipe, train == facts.sets.end() ? 0 : train->second.records,
+                                                     o.init_from.empty()));
     }
     take_source(settled.table, command, facts);
-    if (facts.resumed) keep_wide_features(settled.table, o, facts);
+    if (facts.resumed) {
+        keep_as_begun(settled.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
+        keep_wide_features(settled.table, o, facts);
+        keep_as_begun(settled.table, "reinit-blocks", 0, facts.source->metadata, facts.source->path);
+    }
+    check_early_stop(o.run, o.valid);
     check_options(settled.table, o, facts);
+    check_fresh_blocks(settled.table, o, facts);
     return settled;
 }
 
@@ -94,16 +111,18 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
     spec.head->pooling = pooling_from(o.pooling);
     spec.head->norm = head_norm_from(o.head_norm);
     spec.head->wide = o.wide_features;
+    spec.fresh_blocks = o.reinit_blocks;
     spec.max_length = max_length_of(o, facts);
     check_trains_on(spec.head->norm, train, spec.model.context, o.train);
+    spec.classifier = o.classifier;
+    if (o.epochs) spec.classifier.epochs = *o.epochs;
     spec.steps =
-        steps_of_epoch(train.records, o.training.global_batch) * static_cast<std::uint64_t>(o.classifier.epochs);
+        steps_of_epoch(train.records, o.training.global_batch) * static_cast<std::uint64_t>(spec.classifier.epochs);
     const std::size_t rows =
         even_slice(o.training.global_batch, static_cast<std::size_t>(spec.layout.extents.data), 0).size();
     const Reading reading{spec.model.context, std::min(o.layout.micro_batch, rows)};
     spec.pass = training_plan(train.longest, rows, reading, longest_sequence(spec.max_length, spec.model.context),
                               spec.layout.extents.pipeline);
-    spec.classifier = o.classifier;
     spec.classifier.micro_batch = spec.pass.sequences;
     spec.classifier.padding = spec.tokenizer.end_of_text;
     spec.balanced = o.class_weights == "balanced";

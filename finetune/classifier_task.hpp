@@ -48,6 +48,7 @@ struct ClassifierOptions {
     double discriminative_factor = 2.6;
     int epochs = 8;
     std::vector<float> class_weights;  ///< empty: 1
+    double label_smoothing = 0;        ///< share of a target that all classes have alike
     WideScores wide = {};
     std::size_t micro_batch = 16;
     Token padding = 0;
@@ -61,6 +62,7 @@ public:
     std::uint64_t steps() const override { return steps_per_epoch_ * static_cast<std::uint64_t>(options_.epochs); }
     StepPlan plan(std::uint64_t step) const override;
     std::vector<float> class_weights() const override { return options_.class_weights; }
+    double label_smoothing() const override { return options_.label_smoothing; }
     double flops(std::uint64_t) const override { return 0; }  // groups are frozen, rows padded
     bool evaluates() const override { return valid_ != nullptr || test_ != nullptr; }
     std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) override;

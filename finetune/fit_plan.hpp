@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "pretrain/recipe.hpp"
+
 namespace ulmpi {
 
 /// The values that fit trains with, and between which it plans.
@@ -14,7 +16,7 @@ struct FitRecipe {
     double reserve = 0.1;  ///< of the time that is left: machines are busy, and what was measured for a second varies
 
     // Stage 2: slanted triangular, the last block at the full rate.
-    double text_rate = 1e-3, text_dropout = 0.1;
+    double text_rate = best_recipe.text_rate, text_dropout = best_recipe.text_dropout;
     double most_text_epochs = 10;           ///< a small text that is read more often is learnt by heart
     std::uint64_t least_text_updates = 20;  ///< fewer move nothing but the optimizer's moments
     std::uint64_t least_text_windows = 4;   ///< a shorter text is left out
@@ -22,12 +24,12 @@ struct FitRecipe {
     double text_updates = 200, most_text_updates = 2000;  ///< between them the batch stays as it is
 
     // Stage 3: nothing frozen, one slanted triangle.
-    double rate = 1e-3, factor = 1.3, dropout = 0.2;
+    double rate = best_recipe.rate, factor = best_recipe.factor, dropout = best_recipe.dropout;
     std::uint64_t updates = 900, least_updates = 150;  ///< few labels are read often, many a few times:
-    int least_epochs = 2, usual_epochs = 4, most_epochs = 150;
-    std::size_t batch = 16, large_batch = 32;
-    std::uint64_t large_set = 5000;  ///< rows from which on the batch is the large one
-    std::uint64_t least_rows = 100;  ///< of a sample
+    int least_epochs = 2, usual_epochs = 4, most_epochs = best_recipe.most_epochs_of_few;
+    std::size_t batch = best_recipe.batch, large_batch = best_recipe.large_batch;
+    std::uint64_t large_set = best_recipe.large_set;  ///< rows from which on the batch is the large one
+    std::uint64_t least_rows = 100;                   ///< of a sample
     double share = 0.5;              ///< of the time that stage 3 may take from stage 2 where both want more
     std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;

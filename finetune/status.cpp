@@ -32,11 +32,13 @@ struct RunState {
 
 RunState run_state(const ChainRecord::Stage& stage, const fs::path& run) {
     RunState state;
+    std::optional<std::uint64_t> judged_best;  // where training ended early, or might have
     std::ifstream file(run / "metrics.jsonl", std::ios::binary);
     for (std::string line; std::getline(file, line);) {
         const auto record = nlohmann::json::parse(line, nullptr, false);
         if (!record.is_object()) continue;
         const std::string kind = record.value("kind", "");
+        if (record.contains("of_step")) judged_best = record.value("step", state.step);
         if (kind == "train") {
             state.step = record.value("step", state.step);
             state.steps = record.value("steps", state.steps);
@@ -53,8 +55,9 @@ RunState run_state(const ChainRecord::Stage& stage, const fs::path& run) {
         }
     }
     std::error_code failure;
-    state.finished = state.steps > 0 && fs::exists(RunFolder(run).checkpoint_path(state.steps), failure) &&
-                     (!stage.evaluates || holds_evaluation(run / "metrics.jsonl", state.steps));
+    const std::uint64_t last = judged_best.value_or(state.steps);
+    state.finished = state.steps > 0 && fs::exists(RunFolder(run).checkpoint_path(last), failure) &&
+                     (!stage.evaluates || holds_evaluation(run / "metrics.jsonl", last, judged_best.has_value()));
     return state;
 }
 

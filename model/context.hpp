@@ -60,6 +60,7 @@ struct PassOptions {
     double loss_scale = 1;  ///< derivative of the total by the loss of one target: 1 / targets of the global batch
     std::size_t global_sequences = 1;  ///< sequences of the global batch: a micro-batch counts by its share
     std::vector<float> class_weights;  ///< classifiers: factor on the loss of each class; empty: 1
+    double label_smoothing = 0;        ///< classifiers: share of the target that all classes have alike
     int first_trained_group = 0;       ///< groups below are frozen
     bool predict = false;              ///< ask the head for scores instead of a loss
 };

@@ -38,8 +38,9 @@ void ParameterStore::round_values() {
     if (rounded_.data() != nullptr) round_to_bfloat16(rounded_.data(), values_.data(), size_);
 }
 
-void ParameterStore::initialize(std::uint64_t seed) {
+void ParameterStore::initialize(std::uint64_t seed, const std::function<bool(const Parameter&)>& which) {
     for (const Parameter& p : parameters_) {
+        if (!which(p)) continue;
         const std::span<Real> out = value_of(p);
         if (p.init.kind != Init::Kind::normal) {
             std::fill(out.begin(), out.end(), p.init.kind == Init::Kind::one ? Real(1) : Real(0));

@@ -2,6 +2,7 @@
 // The weights of this rank: named, sliced, in one buffer.
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <span>
 #include <string>
@@ -62,7 +63,11 @@ public:
     /// weights besides, for products.
     void allocate(bool with_gradients, Precision precision = Precision::fp32);
     /// Draws every weight from (seed, name, index in the whole tensor): the same under any layout.
-    void initialize(std::uint64_t seed);
+    void initialize(std::uint64_t seed) {
+        initialize(seed, [](const Parameter&) { return true; });
+    }
+    /// The same of those parameters alone that `which` picks.
+    void initialize(std::uint64_t seed, const std::function<bool(const Parameter&)>& which);
 
     View<Real> value(ParameterId id) { return {values_.data() + at(id).offset, at(id).local}; }
     View<const Real> value(ParameterId id) const { return {values_.data() + at(id).offset, at(id).local}; }

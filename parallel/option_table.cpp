@@ -121,11 +121,11 @@ bool OptionTable::parse(std::span<const std::string> arguments) {
     return true;
 }
 
-void OptionTable::set_default(const std::string& name, const nlohmann::json& value) {
+void OptionTable::set_default(const std::string& name, const nlohmann::json& value, Origin origin) {
     const Option& option = find(name);
     const std::vector<std::string> words = words_of(value);
     if (option.origin >= Origin::file || words.empty()) return;
-    assign(option.name, {words, Origin::checkpoint, "stored in the checkpoint"});
+    assign(option.name, {words, origin, origin == Origin::recipe ? "by the recipe" : "stored in the checkpoint"});
 }
 
 void OptionTable::take(const OptionTable& other) {

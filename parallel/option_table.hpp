@@ -14,7 +14,7 @@
 namespace ulmpi {
 
 /// Where a value came from; a later one wins over an earlier one.
-enum class Origin { built_in, checkpoint, file, environment, command_line };
+enum class Origin { built_in, recipe, checkpoint, file, environment, command_line };
 
 /// The sections of an INI file that hold something, with dots as they stand there. Throws UsageError.
 std::vector<std::string> sections_of_file(const std::string& path);
@@ -71,9 +71,9 @@ public:
     Origin origin(const std::string& name) const { return find(name).origin; }
     /// Whether the user gave it: in the command line, the environment or the file.
     bool given(const std::string& name) const { return origin(name) >= Origin::file; }
-    /// After parse: a value from a checkpoint's stored configuration (as json() wrote it), used where nothing was
-    /// given.
-    void set_default(const std::string& name, const nlohmann::json& value);
+    /// After parse: a value from a checkpoint's stored configuration (as json() wrote it), or from a recipe, used where
+    /// nothing was given.
+    void set_default(const std::string& name, const nlohmann::json& value, Origin origin = Origin::checkpoint);
     /// All that another table of the same command holds: values, and where each came from.
     void take(const OptionTable& other);
 

@@ -3,13 +3,15 @@
 #include <fmt/format.h>
 
 #include "parallel/error.hpp"
+#include "pretrain/recipe.hpp"
 
 namespace ulmpi {
 
 LanguageModelOptions::LanguageModelOptions(const LanguageModelStage& stage) {
     if (!stage.continues) return;
+    training.lr = best_recipe.text_rate;
     training.lr_schedule = "stlr";
-    factor = 1.3;
+    factor = best_recipe.text_factor;
 }
 
 void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage& stage) {
@@ -24,6 +26,10 @@ void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage&
     if (stage.continues) {
         table.add("init-from", init_from, "run or checkpoint that gives shape, weights and tokenizer", "RUN");
         table.required("init-from");
+        add_recipe_option(table, recipe,
+                          fmt::format("slanted triangular rate of {}, factor {}, dropout {}", best_recipe.text_rate,
+                                      best_recipe.text_factor, best_recipe.text_dropout),
+                          "factor 2.6, the model's own dropout");
         table.add("discriminative-factor", factor, "each block learns this many times slower than the one above it");
         table.range("discriminative-factor", 0.01, 1000);
         table.add("transfer-vocabulary", transfer_vocabulary,
@@ -54,10 +60,23 @@ LanguageModelRequest::LanguageModelRequest(const LanguageModelRequest& other) : 
     table.take(other.table);
 }
 
+namespace {
+
+void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
+    if (facts.resumed)
+        keep_as_begun(asked.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
+    else
+        take_recipe(asked.table, language_model_recipe(asked.options.recipe));
+}
+
+}  // namespace
+
 LanguageModelRequest settled(const LanguageModelRequest& asked, const Facts& facts) {
     LanguageModelRequest settled = asked;
     take_source(settled.table, asked.stage.command, facts);
+    if (asked.stage.continues) settle_recipe(settled, facts);
     check_duration(settled.options.training);
+    check_early_stop(settled.options.run, settled.options.valid);
     check_options(settled.table, settled.options, facts);
     return settled;
 }

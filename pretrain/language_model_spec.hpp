@@ -21,7 +21,7 @@ struct LanguageModelOptions : StageOptions {
     explicit LanguageModelOptions(const LanguageModelStage& stage);
     void declare(OptionTable& table, const LanguageModelStage& stage);
 
-    std::string data, valid;
+    std::string data, valid, recipe = "best";
     double factor = 1;
     bool transfer_vocabulary = false;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <map>
 #include <string_view>
 
 #include "parallel/error.hpp"
@@ -38,6 +39,14 @@ constexpr std::array<std::string_view, 17> of_the_job{"run",
                                                       "micro-batch-size",
                                                       "threads-per-rank"};
 
+// Options that came later, each with the value at which a run is what it was before there was a choice: runs of old
+// keep their lineage.
+const std::map<std::string, json>& came_later() {
+    static const std::map<std::string, json> options{
+        {"label-smoothing", 0.0}, {"ema", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}};
+    return options;
+}
+
 std::string hexadecimal(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
 void compare(const std::string& name, const json& before, const json& now, std::vector<std::string>& changes) {
@@ -58,8 +67,13 @@ json lineage_of(const RunSpec& run) {
     for (const char* name : inputs) kept.erase(name);
     // Statistics over a micro-batch are the one thing that depends on its size.
     const bool batch_norm = run.options.value("head-normalization", "") == "batchnorm";
+    const bool stops_early = run.options.value("early-stop", 0) > 0;
     for (std::string_view name : of_the_job)
-        if (!(batch_norm && name == "micro-batch-size")) kept.erase(std::string(name));
+        if (!(batch_norm && name == "micro-batch-size") && !(stops_early && name == "eval-interval"))
+            kept.erase(std::string(name));
+    for (const auto& [name, as_before] : came_later())
+        if (kept.value(name, json()) == as_before) kept.erase(name);
+    kept.erase("recipe");  // what it stands for is among them
     if (run.parent)
         for (const std::string& name : shape_options()) kept.erase(name);
     return lineage;

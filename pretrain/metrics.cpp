@@ -34,11 +34,11 @@ void for_each_of(const std::filesystem::path& path, std::uint64_t step, Body bod
 
 }  // namespace
 
-bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step) {
+bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step, bool of_best) {
     bool holds = false;
     for_each_of(path, step, [&](const nlohmann::json& record) {
         const std::string kind = record.value("kind", "");
-        holds = holds || kind == "valid" || kind == "test";
+        holds = holds || ((kind == "valid" || kind == "test") && (!of_best || record.contains("of_step")));
     });
     return holds;
 }

@@ -17,8 +17,9 @@ using Record = nlohmann::ordered_json;
 /// A real number with enough digits to tell two floats apart (%.9g).
 Record number(double value);
 
-/// Whether a file of metrics holds an evaluation ("valid" or "test") of that step.
-bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step);
+/// Whether a file of metrics holds an evaluation ("valid" or "test") of that step; `of_best`: of the best model, which
+/// had become that step's (RunOptions::early_stop).
+bool holds_evaluation(const std::filesystem::path& path, std::uint64_t step, bool of_best = false);
 
 /// The validation loss that a file of metrics holds of that step; none, or one that is no number, is none.
 std::optional<double> validation_loss(const std::filesystem::path& path, std::uint64_t step);

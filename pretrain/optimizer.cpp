@@ -19,7 +19,7 @@ void move_statistic(std::span<Real> p, std::span<Real> seen) {
 }  // namespace
 
 Optimizer::Optimizer(const ParameterStore& store, const AdamwConfig& config, const Communicator* tensor)
-    : config_(config), first_(store.size()), second_(store.size()) {
+    : config_(config), first_(store.size()), second_(store.size()), average_(config.average > 0 ? store.size() : 0) {
     if (config.muon) muon_.emplace(store, tensor);
 }
 
@@ -56,6 +56,24 @@ void Optimizer::step(ParameterStore& store, const GroupRates& rates, double grad
                      store.rounded().empty() ? nullptr : store.rounded().data() + first);
     }
     team.barrier();
+    if (!average_.empty()) move_average(store, team);
+}
+
+// a_t = sum_s d^(t-s) w_s / sum_s d^(t-s)  =  a_(t-1) + (1 - d) / (1 - d^t) (w_t - a_(t-1)),   s = 1 ... t: a_1 = w_1
+void Optimizer::move_average(ParameterStore& store, const Team& team) {
+    const double d = config_.average;
+    const auto updates = static_cast<double>(updates_.back());  // the head's, which takes part in all
+    const auto share = static_cast<Real>((1 - d) / (1 - std::pow(d, updates)));
+    const std::span<const Real> w = store.values();
+    const Range mine = team.share(w.size());
+    for (std::size_t i = mine.first; i < mine.last; ++i) average_[i] += share * (w[i] - average_[i]);
+    team.barrier();
+}
+
+void Optimizer::exchange_average(ParameterStore& store) {
+    if (average_.empty()) return;
+    std::ranges::swap_ranges(store.values(), average_);
+    store.round_values();
 }
 
 }  // namespace ulmpi

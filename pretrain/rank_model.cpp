@@ -48,14 +48,15 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                             layout.precision,
                             plan.documents};
     const std::size_t weights = store.size() * sizeof(Real);
+    const bool averages = training && adamw->average > 0;
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
     memory = {weights + rounded,
               training ? weights : 0,
-              training ? 2 * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
+              training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
               activation_bytes(config, head, stage.place(), batches).total(batches),
               2 * sizeof(Token) * plan.length *
                   std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
-              saves ? save_memory(plan_save(store, true, topology), *saves) : 0,
+              saves ? save_memory(plan_save(store, true, topology, averages), *saves) : 0,
               plan.wide};
 
     // What the ranks of a node need together must fit what it has.

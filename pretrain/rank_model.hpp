@@ -21,8 +21,8 @@ struct PassPlan {
     std::size_t wide = 0;  ///< bytes of a linear model, and of what it says, that the rank holds beside the pass
 };
 
-/// Bytes that a rank will need: weights, gradients, moments, activations, the tokens of a step, what saving takes, and
-/// wide features.
+/// Bytes that a rank will need: weights, gradients, moments (an average of the weights among them), activations, the
+/// tokens of a step, what saving takes, and wide features.
 struct MemoryEstimate {
     std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0, wide = 0;
     std::size_t total() const { return parameters + gradients + moments + activations + tokens + saving + wide; }
@@ -47,6 +47,7 @@ public:
     std::optional<Optimizer> optimizer;
     MemoryEstimate memory;
 
+    Moments moments() { return {optimizer->first_moments(), optimizer->second_moments(), optimizer->average()}; }
     Trainee trainee() { return {stage, store, *optimizer, topology, layout.schedule, layout.threads}; }
     /// Parameters of the whole model. Collective.
     std::uint64_t parameters() const;

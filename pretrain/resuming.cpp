@@ -12,9 +12,7 @@ std::string command_to_go_on(const RunOptions& run) {
 
 Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* vocabulary) {
     if (run.resumed) {
-        load_checkpoint(run.source->path, model.store,
-                        {model.optimizer->first_moments(), model.optimizer->second_moments()}, model.topology,
-                        {.verified = true});
+        load_checkpoint(run.source->path, model.store, model.moments(), model.topology, {.verified = true});
         const nlohmann::json& stored = run.source->metadata.at("progress");
         stored.at("updates_by_group").get_to(model.optimizer->updates_by_group());
         const Progress progress = progress_from(stored);
@@ -26,6 +24,10 @@ Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* v
     LoadPolicy weights{.moments = false, .verified = true, .vocabulary = vocabulary};
     if (run.head) weights.may_be_new = [](const std::string& name) { return name.starts_with("classifier."); };
     if (run.source) load_checkpoint(run.source->path, model.store, {}, model.topology, weights);
+    const int last = static_cast<int>(run.model.layers), fresh = static_cast<int>(run.fresh_blocks);
+    if (fresh > 0)  // the final norm is of the last block's group
+        model.store.initialize(run.training.seed,
+                               [&](const Parameter& p) { return p.group > last - fresh && p.group <= last; });
     return {};
 }
 

@@ -12,8 +12,9 @@ namespace ulmpi {
 /// "the same command", and what it must say besides to find what this run has saved.
 std::string command_to_go_on(const RunOptions& run);
 
-/// The weights that a run starts with: those it goes on from, with moments and progress; its parent's, a head made new;
-/// or all made new. `vocabulary`: from its parent's to its own, where they differ. Collective.
+/// The weights that a run starts with: those it goes on from, with moments and progress; its parent's, the head and
+/// spec.fresh_blocks made new (Zhang et al. 2021, arXiv 2006.05987); or all made new, by names and global indices.
+/// `vocabulary`: from its parent's to its own, where they differ. Collective.
 Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* vocabulary = nullptr);
 
 }  // namespace ulmpi

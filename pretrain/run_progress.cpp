@@ -15,6 +15,7 @@ nlohmann::json to_json(const Progress& progress) {
     nlohmann::json json{{"step", progress.step}, {"tokens", progress.tokens}, {"seconds", progress.seconds}};
     if (progress.ledger) json["ledger"] = fmt::format("{:016x}", *progress.ledger);
     if (progress.best) json["best"] = {{"step", progress.best->step}, {"loss", progress.best->loss}};
+    if (progress.of_step) json["of_step"] = *progress.of_step;
     return json;
 }
 
@@ -23,6 +24,7 @@ Progress progress_from(const nlohmann::json& json) {
     if (json.contains("ledger"))
         progress.ledger = std::strtoull(json["ledger"].get<std::string>().c_str(), nullptr, 16);
     if (json.contains("best")) progress.best = BestStep{json["best"].at("step"), json["best"].at("loss")};
+    if (json.contains("of_step")) progress.of_step = json["of_step"].get<std::uint64_t>();
     return progress;
 }
 

@@ -23,6 +23,8 @@ struct Progress {
     /// Of the samples read (data/sample_ledger.hpp); none where an older version began without.
     std::optional<std::uint64_t> ledger = 0;
     std::optional<BestStep> best = std::nullopt;
+    /// Where a run with --early-stop is at its end: the step whose model this is, that of the best evaluation.
+    std::optional<std::uint64_t> of_step = std::nullopt;
     friend bool operator==(const Progress&, const Progress&) = default;
 };
 

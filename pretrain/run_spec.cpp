@@ -22,11 +22,13 @@ nlohmann::json metadata_of(const RunSpec& run, const std::string& kind) {
 
 void take_source(OptionTable& table, const std::string& command, const Facts& facts) {
     if (!facts.source) return;
-    if (facts.resumed)
+    if (facts.resumed) {
         take_stored_options(table, facts.source->metadata, command, facts.ranks);
-    else
+        keep_as_begun(table, "ema", 0.0, facts.source->metadata, facts.source->path);
+    } else {
         check_usage(facts.source->kind == "language-model",
                     fmt::format("--init-from {} holds no language model", facts.source->path));
+    }
     take_shape(table, facts.source->model, facts.source->path);
 }
 

@@ -27,7 +27,8 @@ struct RunSpec {
     PassPlan pass = {};
     std::uint64_t steps = 0;
     std::optional<CheckpointFacts> source = std::nullopt;
-    bool resumed = false;                                ///< goes on from `source`; or else begins with its weights
+    bool resumed = false;          ///< goes on from `source`; or else begins with its weights
+    std::size_t fresh_blocks = 0;  ///< so many of the source's last blocks, and its final norm, begin anew
     std::optional<std::uint64_t> parent = std::nullopt;  ///< fingerprint of the weights that it began with
     std::map<std::string, std::uint64_t> inputs = {};    ///< fingerprints, by option
     nlohmann::json options;                              ///< all of them, as OptionTable::json has them

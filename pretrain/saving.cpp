@@ -74,8 +74,7 @@ Saving::Saving(RankModel& model, const RunOptions& run, Surroundings surrounding
       interval_(save_interval_from(run.save_interval)),
       mode_(save_mode_from(run.save_mode)),
       leader_(model.topology.all.rank() == 0),
-      writer_(model.store, {model.optimizer->first_moments(), model.optimizer->second_moments()}, model.topology, mode_,
-              model.layout.threads),
+      writer_(model.store, model.moments(), model.topology, mode_, model.layout.threads),
       memory_(writer_.memory()),
       begun_step_(start.step) {
     // Of a run that goes on from a checkpoint elsewhere, or from one that stayed longer, they may not be here.
@@ -85,7 +84,8 @@ Saving::Saving(RankModel& model, const RunOptions& run, Surroundings surrounding
     if (start.step > 0 && !is_here(start.step)) begun_step_.reset();
     if (start.best && is_here(start.best->step)) best_ = start.best;
     model.topology.all.all_reduce_max(std::span<std::size_t>(&memory_, 1));
-    pace_.save_took(guessed_save_seconds(12 * static_cast<double>(model.parameters())));
+    pace_.save_took(
+        guessed_save_seconds((model.optimizer->average().empty() ? 12 : 16) * static_cast<double>(model.parameters())));
 }
 
 void Saving::evaluated(std::uint64_t step, double loss) {
@@ -141,6 +141,11 @@ void Saving::look() {
     if (!under_way()) return;
     const Waiting waiting(model_.timeline, tally_.waited);
     if (const std::optional<SaveResult> result = writer_.look()) take(*result, false);
+}
+
+std::optional<BestStep> Saving::best_known() const {
+    if (next_best_) return next_best_;
+    return under_way() && saving_best_ ? saving_best_ : best_;
 }
 
 void Saving::finish() {

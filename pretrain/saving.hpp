@@ -49,6 +49,8 @@ public:
 
     /// The best step that has a checkpoint.
     const std::optional<BestStep>& best() const { return best_; }
+    /// The same, were all that is to be saved, or is being saved, there already.
+    std::optional<BestStep> best_known() const;
     bool under_way() const { return writer_.busy(); }
     /// Whether steps were made since the newest checkpoint, or the one under way.
     bool is_behind(std::uint64_t step) const { return !begun_step_ || step > *begun_step_; }
@@ -67,11 +69,13 @@ public:
     /// Between steps: takes the save under way to its next phase, or to its end, if all ranks are ready.
     void look();
 
+    /// Waits for what is under way.
+    void finish();
+
     std::string summary() const { return save_summary(tally_, mode_, memory_); }
 
 private:
     using Clock = std::chrono::steady_clock;
-    void finish();
     void take(const SaveResult& result, bool last);
 
     RankModel& model_;

@@ -31,6 +31,19 @@ std::optional<Interruption::Time> end_of_job(const RunOptions& run, const StopSi
     return job_end(run.walltime, asks_slurm ? std::chrono::system_clock::now() : signals.since(), slurm_seconds_left);
 }
 
+// While it lives, the average of the weights stands in their place, if there is one.
+class Averaged {
+public:
+    explicit Averaged(RankModel& model) : model_(model) { exchange(); }
+    Averaged(const Averaged&) = delete;
+    Averaged& operator=(const Averaged&) = delete;
+    ~Averaged() { exchange(); }
+
+private:
+    void exchange() { model_.optimizer->exchange_average(model_.store); }
+    RankModel& model_;
+};
+
 /// Everything that happens between steps, so that the loop reads as what it does.
 class Training {
 public:
@@ -88,6 +101,7 @@ public:
         while (progress_.step < task_.steps()) {
             saving_.look();
             if (evaluation_due_) evaluation_due_ = !evaluate(false);
+            if (has_no_better()) break;
             const bool due = saving_.due(progress_.step);
             const bool stop = interruption_.agreed(pace_.needed(int(saving_.under_way()) + int(due)));
             if (due || (stop && saving_.is_behind(progress_.step))) save(stop);
@@ -106,6 +120,13 @@ public:
 
     /// What follows the last update. Returns the exit status.
     int judge() {
+        if (run_.early_stop > 0 && !progress_.of_step) {
+            if (!has_no_better() && !evaluate(false)) {
+                if (saving_.is_behind(progress_.step)) save(true);
+                return stopped();
+            }
+            take_best();
+        }
         if (saving_.is_behind(progress_.step)) save(true);
         if (!evaluate(true)) return stopped();
         if (saving_.best_is_due()) save(true);  // so that it says so
@@ -124,6 +145,28 @@ public:
     }
 
 private:
+    // Whether so many evaluations in a row were no better than one before, that the run ends.
+    bool has_no_better() const {
+        if (run_.early_stop == 0 || evaluation_due_ || progress_.step % run_.eval_interval != 0) return false;
+        const std::optional<BestStep> best = saving_.best_known();
+        return best && progress_.step >= best->step + run_.early_stop * run_.eval_interval;
+    }
+
+    // The model becomes that of the best evaluation, and is saved as the last.
+    void take_best() {
+        saving_.finish();
+        const std::optional<BestStep> best = saving_.best_known();
+        if (!best) return;  // no loss was a number
+        progress_.of_step = best->step;
+        if (best->step != progress_.step) {
+            const std::filesystem::path path = folder_.checkpoint_path(best->step);
+            load_checkpoint(path, model_.store, model_.moments(), model_.topology);
+            const CheckpointInfo info = read_checkpoint_info(path, model_.topology.all, true);
+            info.metadata.at("progress").at("updates_by_group").get_to(model_.optimizer->updates_by_group());
+        }
+        save(true);
+    }
+
     // The batches of a step are read while the step before is computed: on a file system far away a read takes longer
     // than on a warm disk here.
     StepPlan next_step() {
@@ -140,6 +183,7 @@ private:
         options.loss_scale = 1 / plan.weight;
         options.global_sequences = plan.sequences;
         options.class_weights = task_.class_weights();
+        options.label_smoothing = task_.label_smoothing();
         options.first_trained_group = plan.rates.first_trained;
         Trainee trainee = model_.trainee();
         const StepResult result =
@@ -167,19 +211,24 @@ private:
         return seconds > 0 ? static_cast<double>(tokens()) / seconds : 0;
     }
 
+    // Of training; that of an evaluation is never smoothed.
+    const char* name_of_loss() const { return task_.label_smoothing() > 0 ? "smoothed loss" : "loss"; }
+
     void log(const StepPlan& plan, const StepResult& result) {
         last_loss_ = result.loss;
         const bool writes = progress_.step % run_.log_interval == 0 || progress_.step == task_.steps();
         const std::string read = writes ? ledger() : "";
         if (!leader_) return;
         const double rate = plan.rates.rate.back(), speed = tokens_per_second();
-        bar_.update(progress_.step, fmt::format("loss {:.3f}  {}", result.loss, format_rate(speed, "tokens")));
+        bar_.update(progress_.step,
+                    fmt::format("{} {:.3f}  {}", name_of_loss(), result.loss, format_rate(speed, "tokens")));
         if (!writes) return;
         Record record;
         record["kind"] = "train";
         record["step"] = progress_.step;
         record["steps"] = task_.steps();
         record["loss"] = number(result.loss);
+        if (task_.label_smoothing() > 0) record["label_smoothing"] = task_.label_smoothing();
         record["lr"] = number(rate);
         record["grad_norm"] = number(result.gradient_norm);
         record["tokens"] = progress_.tokens;
@@ -191,6 +240,7 @@ private:
     // False if it was left off.
     bool evaluate(bool last) {
         const During phase(&model_.timeline, Phase::evaluate);
+        const Averaged averaged(model_);
         // A pass of some micro-batches forward may take longer than a step of one. It may make a save due.
         const double needed =
             1.5 * pace_.step +
@@ -201,6 +251,7 @@ private:
             Record with_step;
             with_step["kind"] = record["kind"];
             with_step["step"] = progress_.step;
+            if (progress_.of_step) with_step["of_step"] = *progress_.of_step;
             with_step.update(record);
             if (leader_) metrics_->write(with_step);
             last_evaluation_.push_back(with_step);
@@ -234,24 +285,31 @@ private:
         saving_.save(progress_,
                      {{"seed", training_.seed},
                       {"updates_by_group", model_.optimizer->updates_by_group()},
-                      {"complete", progress_.step >= task_.steps()}},
+                      {"complete", progress_.of_step || progress_.step >= task_.steps()}},
                      last);
     }
 
     void table() const {
         if (!leader_) return;
-        fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last loss {:.4f}\n", description_.title, progress_.step,
+        fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last {} {:.4f}\n", description_.title, progress_.step,
                    format_count(static_cast<double>(progress_.tokens)), format_duration(seconds_since(begin_)),
-                   format_rate(tokens_per_second(), "tokens"), last_loss_);
+                   format_rate(tokens_per_second(), "tokens"), name_of_loss(), last_loss_);
         for (const Record& record : last_evaluation_) {
             if (record.value("step", std::uint64_t{0}) != progress_.step) continue;
+            if (progress_.of_step && !record.contains("of_step")) continue;
             std::string line = "  " + record["kind"].get<std::string>() + ":";
             for (const auto& [key, value] : record.items())
-                if (value.is_number() && key != "step")
+                if (value.is_number() && key != "step" && key != "of_step")
                     line += value.is_number_float() ? fmt::format("  {} {:.4f}", key, value.get<double>())
                                                     : fmt::format("  {} {}", key, value.dump());
             fmt::print(stderr, "{}\n", line);
         }
+        if (progress_.of_step)
+            fmt::print(stderr, "  the model is that of step {}, the best on validation{}\n", *progress_.of_step,
+                       progress_.step < task_.steps()
+                           ? fmt::format("; training ended early, at step {} of {}: {} evaluations were no better",
+                                         progress_.step, task_.steps(), run_.early_stop)
+                           : "");
         fmt::print(stderr, "{}  {}\n", saves(), folder_.root().string());
     }
 
@@ -294,19 +352,24 @@ int run_training(RankModel& model, TrainingTask& task, const TrainingOptions& tr
                  const RunDescription& description, Progress progress, const StopSignals& signals,
                  std::optional<FolderLock>& lock) {
     const auto started = [&] { return Training(model, task, training, run, description, progress, signals, lock); };
-    if (progress.step < task.steps()) return started().run();
+    if (!progress.of_step && progress.step < task.steps()) return started().run();
     const std::filesystem::path metrics = std::filesystem::path(run.run) / "metrics.jsonl";
-    const bool judged = broadcast_value(holds_evaluation(metrics, progress.step), model.topology.all, 0);
+    const bool judged =
+        broadcast_value(holds_evaluation(metrics, progress.step, run.early_stop > 0), model.topology.all, 0);
     const std::filesystem::path own = RunFolder(run.run).checkpoint_path(progress.step);  // or it was another run's
     const bool is_here = broadcast_value(std::filesystem::exists(own), model.topology.all, 0);
     if ((task.evaluates() && !judged) || !is_here) return started().judge();
-    if (run.eval_interval > 0) {
+    if (run.eval_interval > 0 && !progress.of_step) {
         const double loss =
             broadcast_value(validation_loss(metrics, progress.step).value_or(NAN), model.topology.all, 0);
         if (is_better(loss, progress.best)) return started().remember_best(loss);
     }
     if (model.topology.all.rank() == 0)
-        fmt::print(stderr, "{}: {} has all its {} steps; nothing to do\n", description.title, run.run, progress.step);
+        fmt::print(stderr, "{}: {} has {}; nothing to do\n", description.title, run.run,
+                   progress.step >= task.steps()
+                       ? fmt::format("all its {} steps", progress.step)
+                       : fmt::format("ended early, at step {}, with the model of step {}, the best on validation",
+                                     progress.step, *progress.of_step));
     return 0;
 }
 

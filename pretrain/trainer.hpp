@@ -38,6 +38,8 @@ public:
     virtual double flops(std::uint64_t tokens) const = 0;
     /// Weights on the loss of each class; empty: 1.
     virtual std::vector<float> class_weights() const { return {}; }
+    /// Share of a target that all classes have alike in training; 0: none.
+    virtual double label_smoothing() const { return 0; }
     /// Whether there is anything to be judged on.
     virtual bool evaluates() const = 0;
     /// Records of an evaluation: after the last update (`last`), or in between. May be empty. None if it was left off

@@ -69,6 +69,10 @@ void add_optimizer_options(OptionTable& table, TrainingOptions& o) {
     table.range("adam-eps", 0, 1);
     table.add("clip-grad", o.clip_grad, "largest global gradient norm; 0: no clipping");
     table.range("clip-grad", 0, 1e9);
+    table.add("ema", o.ema,
+              "decay of a moving average of the weights, over the updates; it is what is evaluated and saved as the "
+              "model, and training goes on with the weights beside it; 0: none");
+    table.range("ema", 0, 0.9999999);
     table.add("seed", o.seed, "of weights, order of reading and dropout");
 }
 
@@ -87,6 +91,11 @@ void add_run_options(OptionTable& table, RunOptions& o) {
     table.range("keep-last", 1, 1e9);
     table.add("keep-every", o.keep_every, "keep those whose step is a multiple of this for good; 0: none", "updates");
     table.add("eval-interval", o.eval_interval, "updates between evaluations; 0: at the end alone", "updates");
+    table.add(
+        "early-stop", o.early_stop,
+        "end when so many evaluations in a row were no better on --valid; the model is then, as at the end of such "
+        "a run in any case, that of the best; 0: off",
+        "evaluations");
     table.add("log-interval", o.log_interval, "updates between lines of metrics", "updates");
     table.range("log-interval", 1, 1e9);
     table.add(
@@ -138,6 +147,7 @@ void add_shape_options(OptionTable& table, ShapeOptions& o) {
 AdamwConfig TrainingOptions::optimizer_config() const {
     AdamwConfig config = adamw;
     config.muon = optimizer == "muon";
+    config.average = ema;
     return config;
 }
 
@@ -156,7 +166,7 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig
     const auto apply = [&](const char* name, const std::optional<double>& own, double& value) {
         if (table.given(name) && own)
             value = *own;
-        else if (table.given("dropout"))
+        else if (table.given("dropout") || table.origin("dropout") == Origin::recipe)
             value = o.dropout;
     };
     apply("embedding-dropout", o.embedding_dropout, model.embedding_dropout);
@@ -180,6 +190,16 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
     keep({"tensor-parallel-size", "pipeline-parallel-size"}, split < 1 || ranks % split != 0);
     for (const auto& [name, value] : stored.items())
         if (now.contains(name) && !value.is_null() && !own.contains(name)) table.set_default(name, value);
+}
+
+void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old,
+                   const nlohmann::json& metadata, const std::string& source) {
+    const nlohmann::json stored = metadata.value("options", nlohmann::json::object());
+    const nlohmann::json before = stored.value(name, of_old);
+    if (table.given(name) && table.json().at(name) != before)
+        table.refuse(name, fmt::format("the run of {} began with {}: leave this out, or start another --run", source,
+                                       before.is_string() ? before.get<std::string>() : before.dump()));
+    table.set_default(name, before);
 }
 
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
@@ -218,6 +238,11 @@ SaveMode save_mode_from(const std::string& text) { return text == "async" ? Save
 void check_run_options(const RunOptions& o) {
     save_interval_from(o.save_interval);
     job_end(o.walltime, {}, [] { return std::nullopt; });
+}
+
+void check_early_stop(const RunOptions& o, const std::string& valid) {
+    check_usage(o.early_stop == 0 || (o.eval_interval > 0 && !valid.empty()),
+                "--early-stop counts evaluations between updates: give --valid and --eval-interval too");
 }
 
 void check_duration(const TrainingOptions& o) {

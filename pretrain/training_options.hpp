@@ -25,8 +25,9 @@ struct TrainingOptions {
     std::string optimizer = "adamw";
     AdamwConfig adamw;
     double clip_grad = 1;
+    double ema = 0;  ///< decay of the weights' moving average; 0: there is none
     std::uint64_t seed = 1;
-    /// `adamw`, with Muon for the matrices of blocks where `optimizer` says so.
+    /// `adamw`, with Muon for the matrices of blocks where `optimizer` says so, and the average of the weights.
     AdamwConfig optimizer_config() const;
 };
 
@@ -39,6 +40,7 @@ struct RunOptions {
     std::size_t keep_last = 2;
     std::uint64_t keep_every = 0;     ///< steps; 0: none
     std::uint64_t eval_interval = 0;  ///< steps; 0: at the end
+    std::uint64_t early_stop = 0;     ///< evaluations in between without a better one that end the run; 0: none do
     std::uint64_t log_interval = 10;  ///< steps
     std::string walltime = "auto";    ///< of the job: auto (Slurm's), none, or a time from the start
     std::string profile;              ///< file for a trace; empty: none
@@ -69,7 +71,7 @@ void add_run_options(OptionTable& table, RunOptions& options);
 void add_shape_options(OptionTable& table, ShapeOptions& options);
 /// Dropouts alone, for a model whose shape comes from a checkpoint.
 void add_dropout_options(OptionTable& table, ShapeOptions& options);
-/// Puts the dropouts that were given into a model from a checkpoint.
+/// Puts the dropouts that were given, or that a recipe says, into a model from a checkpoint.
 void apply_dropouts(const OptionTable& table, const ShapeOptions& options, ModelConfig& model);
 
 /// After parse: what a checkpoint's metadata says of its run's options stands for what was not given now. Names of
@@ -77,6 +79,11 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& options, Model
 /// the split of the model if one is given or the stored one does not fit `ranks`. UsageError if the run was not one of
 /// `command`.
 void take_stored_options(OptionTable& table, const nlohmann::json& metadata, const std::string& command, int ranks);
+
+/// After parse, of a run that goes on: what it began with and cannot change on the way. Runs that do not say began with
+/// `of_old`. UsageError naming the option if something else was given.
+void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old,
+                   const nlohmann::json& metadata, const std::string& source);
 
 /// After parse: the shape of a model that is there already stands for what was not given now. UsageError naming an
 /// option that was given and says something else. `source` is where the model lies.
@@ -98,6 +105,9 @@ SaveMode save_mode_from(const std::string& text);
 
 /// UsageError naming an option whose text cannot be read.
 void check_run_options(const RunOptions& options);
+
+/// UsageError where --early-stop has no evaluations to count; `valid`: where the texts to evaluate on lie.
+void check_early_stop(const RunOptions& options, const std::string& valid);
 
 /// UsageError unless one of --train-steps, --train-tokens and --epochs is given.
 void check_duration(const TrainingOptions& options);

@@ -147,7 +147,7 @@ echo "took $(seconds_since $started)"
 started=$SECONDS
 say "Stage 2: the same model on the task's text, without labels"
 on_ranks finetune lm --init-from "$work/stage1" --data "$work/shards/domain" --valid "$work/shards/domain.valid" \
-    --run "$work/stage2" "${training[@]}" --train-tokens $tokens2 --lr 1.5e-3
+    --run "$work/stage2" "${training[@]}" --train-tokens $tokens2 --lr 1.5e-3 --dropout 0
 echo "took $(seconds_since $started)"
 
 # As many labels as fit into the time that is left, passed over `epochs` times by the classifier and by the one from
@@ -166,8 +166,8 @@ rows=(--train "$text/labelled.tsv" --valid "$text/valid.tsv" --test "$text/test.
     --threads-per-rank 1 --dropout 0.1 --precision "$precision")
 started=$SECONDS
 say "Stage 3: a classifier from it, with $(($(wc -l <"$text/labelled.tsv") - 1)) labels"
-on_ranks finetune classifier --init-from "$work/stage2" --run "$work/stage3" "${rows[@]}" --lr 3e-3 \
-    --discriminative-factor 1.4
+on_ranks finetune classifier --init-from "$work/stage2" --run "$work/stage3" "${rows[@]}" --recipe ulmfit \
+    --lr 3e-3 --discriminative-factor 1.4
 echo "took $(seconds_since $started)"
 
 started=$SECONDS

@@ -48,7 +48,7 @@ common=(--train "$data/trec6/train.tsv.gz" --test "$data/trec6/test.tsv.gz" --ma
 for seed in $(seq "$seeds"); do
     say "Seed $seed: three stages"
     on_ranks finetune classifier --init-from "$work/stage2" --run "$work/three-stages-$seed" "${common[@]}" \
-        --epochs 12 --lr 3e-3 --discriminative-factor 1.4 --seed "$seed"
+        --recipe ulmfit --epochs 12 --lr 3e-3 --discriminative-factor 1.4 --seed "$seed"
     say "Seed $seed: from scratch"
     on_ranks finetune classifier --tokenizer "$stage1/tokenizer.json" --run "$work/scratch-$seed" "${common[@]}" \
         --num-layers "$(shape layers)" --hidden-size "$(shape hidden)" --num-attention-heads "$(shape heads)" \

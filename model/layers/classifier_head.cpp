@@ -19,6 +19,25 @@ Documents documents_of(const MicroBatch& batch) {
     return documents;
 }
 
+double weight_of(const PassOptions& options, std::int32_t label) {
+    return options.class_weights.empty() ? 1
+                                         : static_cast<double>(options.class_weights[static_cast<std::size_t>(label)]);
+}
+
+// s_label - mean_c s_c: what a loss gains where the target is all classes alike instead of the label.
+double smoothed_part(const Real* scores, Real maximum, std::int32_t label, std::size_t classes) {
+    double sum = 0;  // below the maximum, as exp_and_sum has them
+    for (std::size_t c = 0; c < classes; ++c) sum += static_cast<double>(scores[c] - maximum);
+    return static_cast<double>(scores[label] - maximum) - sum / static_cast<double>(classes);
+}
+
+// Its gradient: share (onehot(label) - 1 / classes)
+void smooth_gradient(Real* gradient, double share, std::int32_t label, std::size_t classes) {
+    const auto each = static_cast<Real>(share / static_cast<double>(classes));
+    for (std::size_t c = 0; c < classes; ++c) gradient[c] -= each;
+    gradient[label] += static_cast<Real>(share);
+}
+
 }  // namespace
 
 Documents Documents::part(Range range) const {
@@ -153,17 +172,21 @@ double ClassifierHead::judge_rows(const Activations& act, const Documents& docum
     const std::int32_t* labels = documents.labels.data();
     blocks_forward(act, documents, options);
     row_maximum(maximum, act.scores.data, n, classes, classes);
-    exp_and_sum(act.scores.data, sum, target, maximum, labels, 0, n, classes, classes);
+    const double smoothing = options.label_smoothing;
     double loss = 0;
+    for (std::size_t i = 0; smoothing > 0 && i < n; ++i)
+        loss += smoothing * weight_of(options, labels[i]) *
+                smoothed_part(act.scores.row(i), maximum[i], labels[i], classes);
+    exp_and_sum(act.scores.data, sum, target, maximum, labels, 0, n, classes, classes);
     for (std::size_t i = 0; i < n; ++i) {
-        const double weight = options.class_weights.empty()
-                                  ? 1
-                                  : static_cast<double>(options.class_weights[static_cast<std::size_t>(labels[i])]);
+        const double weight = weight_of(options, labels[i]);
         loss += weight * (std::log(static_cast<double>(sum[i])) - static_cast<double>(target[i]));
         scale_of[i] = static_cast<Real>(weight * options.loss_scale);
     }
     if (!options.training) return loss;
     cross_entropy_gradient(act.scores.data, sum, scale_of, labels, 0, n, classes, classes);
+    for (std::size_t i = 0; smoothing > 0 && i < n; ++i)
+        smooth_gradient(act.scores.row(i), smoothing * static_cast<double>(scale_of[i]), labels[i], classes);
     blocks_backward(act, documents, options);
     return loss;
 }

@@ -1,6 +1,11 @@
 #pragma once
 // Classifier head (Howard & Ruder 2018, section 3.3): concat pooling over a document's tokens, then two blocks of
-// normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes.
+// normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes, or, with
+// label smoothing e (Szegedy et al. 2016, section 7), against (1 - e) onehot(label) + e / classes: the loss of a
+// document
+//   (1 - e) (log Z - s_label) + e (log Z - mean_c s_c),   its gradient by the scores  p - (1 - e) onehot(label) - e /
+//   classes,
+// both times the weight of its class.
 
 #include <memory>
 #include <optional>
@@ -81,7 +86,7 @@ private:
     void add_offsets(View<Real> scores, std::span<const float> offsets) const;
     void drop(View<Real> y, int which, const Documents& documents, const PassOptions& options) const;
     void blocks_forward(const Activations& act, const Documents& documents, const PassOptions& options) const;
-    /// Turns act.scores from class weights × (p - onehot) into gradients; returns dpooled in act.z1.
+    /// Turns act.scores from class weights × (p - targets) into gradients; returns dpooled in act.z1.
     void blocks_backward(const Activations& act, const Documents& documents, const PassOptions& options) const;
     /// Both, with cross-entropy between them. Returns the sum of the losses.
     double judge_rows(const Activations& act, const Documents& documents, const PassOptions& options) const;

@@ -73,6 +73,46 @@ TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
 
 INSTANTIATE_TEST_SUITE_P(Tied, Layouts, testing::Bool());
 
+// An average of the weights stands under their names, for whoever wants weights; the other ones are there for those
+// that go on with both.
+TEST(Checkpoint, AnAverageStandsForTheWeights) {
+    const Communicator world = Communicator::world();
+    const SharedFolder folder(world);
+    const ModelConfig config = sample_config(true);
+    int number = 0;
+    under_every_grid(world, [&](const Topology& writing) {
+        for (SaveMode mode : {SaveMode::sync, SaveMode::async}) {
+            SampleModel model(writing, config);
+            model.average.resize(model.store.size());
+            model.fill();
+            CheckpointWriter writer(model.store, model.moments(), writing, mode);
+            EXPECT_EQ(writer.memory(),
+                      room_for(plan_save(model.store, true, writing, true), mode == SaveMode::async).bytes());
+            const auto file = folder / (std::to_string(number++) + ".h5");
+            EXPECT_EQ(save_while_learning(writer, mode, model, file, metadata, tokenizer), std::nullopt);
+            writing.all.barrier();
+        }
+    });
+    under_every_grid(world, [&](const Topology& reading) {
+        for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+            SampleModel both(reading, config), weights(reading, config);
+            both.average.resize(both.store.size());
+            load_checkpoint(entry.path(), both.store, both.moments(), reading);
+            EXPECT_EQ(both.differences(), 0U) << to_string(reading.extents) << " of " << entry.path();
+            load_checkpoint(entry.path(), weights.store, {}, reading, {.moments = false});
+            for (std::size_t i = 0; i < both.store.size(); ++i) EXPECT_EQ(weights.store.values()[i], both.average[i]);
+            EXPECT_NE(message_of<UsageError>([&] {
+                          load_checkpoint(entry.path(), weights.store, weights.moments(), reading);
+                      }).find("a run with --ema"),
+                      std::string::npos);
+        }
+    });
+    const CheckpointInfo info = read_checkpoint_info(folder / "0.h5");
+    EXPECT_TRUE(info.is_averaged && info.has_moments);
+    EXPECT_EQ(info.format_version, 5U);
+    EXPECT_NO_THROW(verify_checkpoint(folder / "0.h5"));
+}
+
 // The copies of all ranks are all tensors and nothing else; without copies a rank needs room for one tensor at most.
 TEST(Checkpoint, WritersTakeTheRoomTheySay) {
     const Communicator world = Communicator::world();

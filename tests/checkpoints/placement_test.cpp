@@ -65,6 +65,7 @@ TEST(DealJobs, EvenlyAndOnlyToHolders) {
         EXPECT_LE(most - least, std::size_t{64000});  // the largest tensor
     }
     EXPECT_EQ(deal_jobs(tensors, false, 1).size(), tensors.size());
+    EXPECT_EQ(deal_jobs(tensors, true, 2, true).size(), tensors.size() * 4);
 }
 
 }  // namespace

@@ -84,12 +84,13 @@ struct SampleModel {
         std::ranges::fill(store.values(), 0.0F);
         std::ranges::fill(first, 0.0F);
         std::ranges::fill(second, 0.0F);
+        std::ranges::fill(average, 0.0F);
     }
-    Moments moments() { return {first, second}; }
+    Moments moments() { return {first, second, average}; }
 
     ParameterStore store;
     Stage stage;
-    std::vector<float> first, second;
+    std::vector<float> first, second, average;  // the last is empty unless a test makes room for it
 
 private:
     template <class Body>
@@ -98,6 +99,7 @@ private:
             body(p, store.value_of(p), 0);
             body(p, std::span(first).subspan(p.offset, p.size()), 100);
             body(p, std::span(second).subspan(p.offset, p.size()), 200);
+            if (!average.empty()) body(p, std::span(average).subspan(p.offset, p.size()), 300);
         }
     }
     /// The slice of a matrix or vector, element by element.

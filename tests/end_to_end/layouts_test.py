@@ -20,13 +20,15 @@ class Layouts(Workshop):
                 SHAPE, small, layout=layout,
             )
             cls.ok(
-                f"finetune lm --init-from {run}.1 --data shards --valid shards --train-steps 6 {COMMON} --run {run}.2",
+                f"finetune lm --init-from {run}.1 --data shards --valid shards --train-steps 6 --ema 0.8 {COMMON} "
+                f"--run {run}.2",
                 layout=layout,
             )
             # 40 records: batches of 12 leave one of 4.
             cls.ok(
                 f"finetune classifier --init-from {run}.2 --train train.tsv --valid train.tsv --test test.tsv --epochs 4 "
-                f"--class-weights balanced --lr 1e-2 {COMMON.replace('8', '12')} --eval-interval 4 --run {run}.3",
+                f"--class-weights balanced --recipe ulmfit --lr 1e-2 --label-smoothing 0.1 --ema 0.8 --reinit-blocks 1 "
+                f"{COMMON.replace('8', '12')} --eval-interval 4 --run {run}.3",
                 layout=layout,
             )
 

@@ -12,11 +12,11 @@ COMMON = "--dropout 0.2 --global-batch-size 8 --micro-batch-size 2 --save-interv
 PRETRAIN = f"pretrain --data shards --valid shards --eval-interval 5 --train-steps 10 --lr 3e-3 {COMMON}"
 STAGES = {
     "pretrain": [PRETRAIN, SHAPE],
-    "finetune lm": [f"finetune lm --init-from base --data shards --train-steps 10 --lr 3e-3 {COMMON}"],
+    "finetune lm": [f"finetune lm --init-from base --data shards --train-steps 10 --lr 3e-3 --ema 0.9 {COMMON}"],
     # Two steps an epoch: the fifth is in the middle of an epoch and of unfreezing.
     "finetune classifier": [
         f"finetune classifier --init-from base --train train.tsv --test test.tsv --epochs 5 --lr 3e-3 {COMMON}",
-        "--global-batch-size 20 --gradual-unfreezing on",
+        "--global-batch-size 20 --gradual-unfreezing on --ema 0.8 --label-smoothing 0.1 --reinit-blocks 1",
     ],
 }
 STAGES["finetune classifier"][0] = STAGES["finetune classifier"][0].replace("--global-batch-size 8 ", "")

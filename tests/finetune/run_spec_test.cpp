@@ -12,6 +12,7 @@
 #include "parallel/error.hpp"
 #include "pretrain/language_model_spec.hpp"
 #include "pretrain/lineage.hpp"
+#include "pretrain/recipe.hpp"
 
 namespace ulmpi {
 namespace {
@@ -185,7 +186,8 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
     const LanguageModelSpec spec =
         resolve(language_model(domain_training(), domain + " --attention-dropout 0.5"), with_parent(of_shards()));
     ModelConfig model = parent().model;
-    model.attention_dropout = 0.5;  // given; the residuals' is the parent's
+    model.attention_dropout = 0.5;  // given; the others are the recipe's
+    model.embedding_dropout = model.residual_dropout = 0.1;
     EXPECT_EQ(spec.model, model);
     EXPECT_FALSE(spec.options.contains("num-layers"));  // no option of this command
     EXPECT_EQ(spec.training.lr_schedule, "stlr");
@@ -195,7 +197,8 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
 
     const ClassifierSpec head =
         resolve(texts_classifier(classifier + " --pooling max --class-weights balanced"), with_parent(of_sets()));
-    EXPECT_EQ(head.model, parent().model);
+    model.embedding_dropout = model.attention_dropout = model.residual_dropout = 0.2;  // the recipe's
+    EXPECT_EQ(head.model, model);
     EXPECT_EQ(head.options["num-layers"], 3);
     EXPECT_EQ(head.max_length, 0u);  // whole, in chunks of the context
     EXPECT_EQ(head.pass.length, 50u);
@@ -203,7 +206,7 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
     ASSERT_TRUE(head.head);
     EXPECT_EQ(head.head->classes, 2u);
     EXPECT_EQ(head.head->pooling, Pooling::max);
-    EXPECT_TRUE(head.classifier.gradual_unfreezing && head.balanced);
+    EXPECT_TRUE(!head.classifier.gradual_unfreezing && head.balanced);
     EXPECT_EQ(head.classifier.padding, 299);
     EXPECT_EQ(metadata_of(head)["classifier"]["classes"], (json{"bad", "good"}));
 }
@@ -216,6 +219,82 @@ TEST(RunSpecTest, FromScratchNothingIsFrozenUnlessItIsAskedFor) {
     const ClassifierSpec asked = resolve(texts_classifier(scratch + " --gradual-unfreezing on --lr 0.5"), of_sets());
     EXPECT_TRUE(asked.classifier.gradual_unfreezing);
     EXPECT_EQ(asked.training.lr, 0.5);
+}
+
+TEST(RunSpecTest, ARecipeStandsForWhatIsNotGiven) {
+    const std::string bare = "--train t.tsv --run r --init-from lm ";
+    const auto spec_of = [&](const std::string& more) {
+        return resolve(texts_classifier(bare + more), with_parent(of_sets()));
+    };
+    const ClassifierSpec best = spec_of("");
+    EXPECT_FALSE(best.classifier.gradual_unfreezing);
+    EXPECT_EQ(best.classifier.discriminative_factor, 1.3);
+    EXPECT_EQ(best.training.lr, 1e-3);
+    EXPECT_EQ(best.training.global_batch, 16u);
+    EXPECT_EQ(best.model.residual_dropout, 0.2);
+    EXPECT_EQ(best.classifier.epochs, best_recipe.epochs_of(10));
+    EXPECT_EQ(best.options["epochs"], best.classifier.epochs);
+    EXPECT_EQ(best.options["dropout"], 0.2);
+    EXPECT_EQ(best.options["recipe"], "best");
+
+    const ClassifierSpec published = spec_of("--recipe ulmfit");
+    EXPECT_TRUE(published.classifier.gradual_unfreezing);
+    EXPECT_EQ(published.classifier.discriminative_factor, 2.6);
+    EXPECT_EQ(published.training.lr, 3e-3);
+    EXPECT_EQ(published.training.global_batch, 32u);
+    EXPECT_EQ(published.classifier.epochs, 8);
+    EXPECT_EQ(published.model, parent().model);  // its dropouts too
+
+    const ClassifierSpec given = spec_of("--recipe ulmfit --lr 0.5 --epochs 2 --gradual-unfreezing off --dropout 0.4");
+    EXPECT_FALSE(given.classifier.gradual_unfreezing);
+    EXPECT_EQ(given.training.lr, 0.5);
+    EXPECT_EQ(given.classifier.epochs, 2);
+    EXPECT_EQ(given.model.residual_dropout, 0.4);
+    EXPECT_EQ(spec_of("--dropout 0.4").model.residual_dropout, 0.4);
+
+    Facts large = with_parent(of_sets());
+    large.sets["train"].records = 5000;
+    EXPECT_EQ(resolve(texts_classifier(bare), large).training.global_batch, 32u);
+
+    const LanguageModelSpec text =
+        resolve(language_model(domain_training(), domain + " --recipe ulmfit"), with_parent(of_shards()));
+    EXPECT_EQ(text.factor, 2.6);
+    EXPECT_EQ(text.model, parent().model);
+}
+
+// What it stood for when the run began, whatever it has come to stand for: here a checkpoint that says other values.
+TEST(RunSpecTest, ARunGoesOnWithWhatItsRecipeMeant) {
+    const ClassifierSpec first =
+        resolve(texts_classifier("--train t.tsv --run r --init-from lm"), with_parent(of_sets()));
+    Facts facts = gone_on(first, "classifier", with_parent(of_sets()));
+    json& options = facts.source->metadata["options"];
+    options.update({{"lr", 0.007}, {"epochs", 77}, {"gradual-unfreezing", true}});
+    const ClassifierSpec second = resolve(texts_classifier("--train t.tsv --run r --recipe best"), facts);
+    EXPECT_EQ(second.training.lr, 0.007);
+    EXPECT_EQ(second.classifier.epochs, 77);
+    EXPECT_TRUE(second.classifier.gradual_unfreezing);
+    EXPECT_EQ(second.model, first.model);
+
+    for (const char* name : {"recipe", "ema", "label-smoothing", "reinit-blocks", "early-stop"})
+        options.erase(name);  // one of old
+    const ClassifierSpec old = resolve(texts_classifier("--train t.tsv --run r"), facts);
+    EXPECT_EQ(old.options["recipe"], "ulmfit");
+    EXPECT_EQ(old.training.lr, 0.007);
+}
+
+TEST(RunSpecTest, FewerRowsMoreEpochs) {
+    const auto updates = [](std::uint64_t rows) {
+        return (rows + 15) / 16 * static_cast<std::uint64_t>(best_recipe.epochs_of(rows));
+    };
+    for (const auto& [rows, epochs] : std::vector<std::pair<std::uint64_t, int>>{
+             {1, 150}, {20, 150}, {100, 43}, {500, 15}, {1000, 15}, {2000, 12}, {5452, 5}, {25000, 3}, {1000000, 3}})
+        EXPECT_EQ(best_recipe.epochs_of(rows), epochs) << rows;
+    for (std::uint64_t rows = 1; rows < 30000; ++rows) {
+        EXPECT_GE(best_recipe.epochs_of(rows), best_recipe.epochs_of(rows + 1)) << rows;
+        if (rows > 16) {
+            EXPECT_GE(updates(rows), 300u) << rows;
+        }
+    }
 }
 
 TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
@@ -399,17 +478,24 @@ TEST(RunSpecTest, ClassifyingSaysWhatCannotBe) {
          {classifier + " --head-normalization batchnorm",
           [](Facts& facts) { facts.sets["train"].longest.front() = 51; },
           {"batchnorm", "50 tokens", "t.tsv has one of 51", "--max-length 50"}},
+         {classifier + " --reinit-blocks 4", as_it_is, {"--reinit-blocks", "has 3 blocks, not 4"}},
+         {classifier + " --early-stop 2", as_it_is, {"--early-stop", "--valid and --eval-interval"}},
+         {classifier + " --early-stop 2 --eval-interval 2", as_it_is, {"--valid and --eval-interval"}},
          {classifier, [](Facts& facts) { facts.sets["train"].classes = {"good"}; }, {"t.tsv has one class alone"}}},
         resolve_words);
     expect_refusals(of_sets(),
                     {{"--train t.tsv --run r", as_it_is, {"--init-from", "--tokenizer"}},
+                     {scratch + " --reinit-blocks 1", as_it_is, {"--reinit-blocks", "from scratch"}},
                      {scratch + " --pp 5", [](Facts& facts) { facts.ranks = 5; }, {"4 layers"}}},
                     resolve_words);
     const ClassifierSpec before = resolve(texts_classifier(scratch), of_sets());
     expect_refusals(gone_on(before, "classifier", of_sets()),
                     {{"--train other.tsv --run r",
                       [](Facts& facts) { facts.inputs["train"] = 7; },
-                      {"--train other.tsv holds other data than the run began with"}}},
+                      {"--train other.tsv holds other data than the run began with"}},
+                     {"--train t.tsv --run r --ema 0.9", as_it_is, {"--ema", "began with 0.0: leave this out"}},
+                     {"--train t.tsv --run r --reinit-blocks 1", as_it_is, {"--reinit-blocks", "began with 0"}},
+                     {"--train t.tsv --run r --recipe ulmfit", as_it_is, {"--recipe", "began with best"}}},
                     resolve_words);
 }
 

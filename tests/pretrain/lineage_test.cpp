@@ -51,6 +51,21 @@ TEST_F(Lineage, KnowsWhatIsLearnedFromWhereAJobWorks) {
         EXPECT_EQ(changes(name, value), std::vector<std::string>{}) << name;
 }
 
+// Runs from before there was a choice keep their lineage; a recipe is what it stands for.
+TEST_F(Lineage, OptionsThatCameLaterChangeNothingUntilTheyDo) {
+    const json before = lineage(options_, {});
+    options_.update(
+        {{"ema", 0.0}, {"label-smoothing", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}, {"recipe", "best"}});
+    EXPECT_EQ(lineage_changes(before, lineage(options_, {})), std::vector<std::string>{});
+    EXPECT_EQ(changes("ema", 0.9), std::vector<std::string>{"--ema is 0.9, was nothing"});
+    EXPECT_EQ(changes("label-smoothing", 0.1).size(), 1u);
+    EXPECT_EQ(changes("recipe", "ulmfit"), std::vector<std::string>{});
+    EXPECT_EQ(changes("eval-interval", 7), std::vector<std::string>{});
+    options_["early-stop"] = 3;
+    options_["eval-interval"] = 5;
+    EXPECT_EQ(changes("eval-interval", 7).size(), 1u);
+}
+
 TEST_F(Lineage, AMicroBatchCountsWhereItsStatisticsDo) {
     options_["head-normalization"] = "batchnorm";
     EXPECT_EQ(changes("micro-batch-size", 4).size(), 1u);

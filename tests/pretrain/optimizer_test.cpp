@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace ulmpi {
@@ -77,6 +78,48 @@ TEST(OptimizerTest, MatchesThePublishedUpdate) {
                 }
             }
         EXPECT_EQ(optimizer.updates_by_group(), (std::vector<std::uint64_t>{0, 3, 6}));
+    }
+}
+
+// The mean by definition: sum of d^(t - s) w_s over the same sum of d^(t - s). Training does not see it.
+TEST(OptimizerTest, AveragesTheWeights) {
+    constexpr double d = 0.8;
+    AdamwConfig averaging = config;
+    averaging.average = d;
+    for (int threads : {1, 3}) {
+        ParameterStore store, plain;
+        fill(store, 2);
+        fill(plain, 2);
+        Optimizer optimizer(store, averaging), other(plain, config);
+        std::vector<std::vector<Real>> after;
+        for (std::size_t step = 0; step < 7; ++step) {
+            const GroupRates rates{{0.05, 0.02}, step < 3 ? 1 : 0};
+            for (std::size_t i = 0; i < store.size(); ++i)
+                store.gradients()[i] = plain.gradients()[i] = static_cast<Real>(gradient_at(step, i));
+            run_team(threads, [&](const Team& team) { optimizer.step(store, rates, 1, team); });
+            run_team(1, [&](const Team& team) { other.step(plain, rates, 1, team); });
+            after.emplace_back(store.values().begin(), store.values().end());
+            for (std::size_t i = 0; i < store.size(); ++i) {
+                double sum = 0, weights = 0;
+                for (std::size_t s = 0; s < after.size(); ++s) {
+                    const double weight = std::pow(d, static_cast<double>(after.size() - 1 - s));
+                    sum += weight * static_cast<double>(after[s][i]);
+                    weights += weight;
+                }
+                EXPECT_NEAR(static_cast<double>(optimizer.average()[i]), sum / weights,
+                            sizeof(Real) == 8 ? 1e-14 : 1e-6);
+            }
+        }
+        EXPECT_TRUE(std::ranges::equal(store.values(), plain.values()));
+        const std::vector<Real> average(optimizer.average().begin(), optimizer.average().end());
+        optimizer.exchange_average(store);
+        EXPECT_TRUE(std::ranges::equal(store.values(), average));
+        EXPECT_TRUE(std::ranges::equal(optimizer.average(), after.back()));
+        optimizer.exchange_average(store);
+        EXPECT_TRUE(std::ranges::equal(store.values(), after.back()));
+        EXPECT_TRUE(other.average().empty());
+        other.exchange_average(plain);
+        EXPECT_TRUE(std::ranges::equal(plain.values(), after.back()));
     }
 }
 

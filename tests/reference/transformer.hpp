@@ -45,13 +45,16 @@ public:
         return total;
     }
 
-    /// Sum of class weight × -log p(label).
+    /// Sum of class weight × cross-entropy against (1 - e) onehot(label) + e / classes, e the smoothing.
     double loss(const MicroBatch& batch, const PassOptions& options, const ClassifierConfig& head) const {
         double total = 0;
         for (std::size_t s = 0; s < batch.sequences; ++s) {
             const auto label = static_cast<std::size_t>(batch.labels[s]);
             const double weight = options.class_weights.empty() ? 1 : static_cast<double>(options.class_weights[label]);
-            total -= weight * log_softmax(with_offsets(classes(batch, s, options, head), batch.offsets, s))[label];
+            const Row log_p = log_softmax(with_offsets(classes(batch, s, options, head), batch.offsets, s));
+            const double each = options.label_smoothing / static_cast<double>(log_p.size());
+            for (std::size_t c = 0; c < log_p.size(); ++c)
+                total -= weight * (each + (c == label ? 1 - options.label_smoothing : 0)) * log_p[c];
         }
         return total;
     }

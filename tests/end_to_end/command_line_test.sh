@@ -80,6 +80,7 @@ generate
 checkpoint show
 checkpoint verify
 checkpoint slim
+checkpoint ensemble
 bench step
 bench gemm
 COMMANDS

@@ -129,12 +129,16 @@ bool train_networks(FitState& fit) {
             fit.remember();
         }
         if (!begins && more) break;
+        const bool goes_on = broadcast_value(fs::exists(fit.folder.run(network)), fit.world, 0);
         const double before = fit.clock.spent();
         const Outcome how = begins ? train_network(fit, network, n == 0) : Outcome::cut_short;
         if (how == Outcome::stopped) return false;
         if (how == Outcome::done) {
-            double& planned = network.fold > 0 ? plan.fold_seconds : plan.member_seconds;
-            planned = std::max(planned, fit.clock.spent() - before);
+            if (goes_on) continue;
+            // What one took says best what the others will.
+            const double factor = (fit.clock.spent() - before) / seconds_of(plan, network);
+            plan.fold_seconds *= factor;
+            plan.member_seconds *= factor;
             continue;
         }
         if (fit.leader)

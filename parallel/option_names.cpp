@@ -64,6 +64,7 @@ const std::vector<std::string>& all_options() {
         "train",
         "test",
         "model",
+        "models",
         "prompt",
         "text",
         "minutes",

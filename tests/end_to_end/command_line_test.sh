@@ -82,6 +82,7 @@ checkpoint verify
 checkpoint slim
 checkpoint import
 checkpoint export
+checkpoint ensemble
 bench step
 bench gemm
 COMMANDS

@@ -184,12 +184,12 @@ class Fit(Workshop):
         self.assertIn("classes with a single row, from which little can be learnt: 'plain'", self.said)
 
     def test_more_rows_than_the_minutes_allow(self):
-        write_labelled("many.tsv", 60000, seed=9)
+        write_labelled("many.tsv", 150000, seed=9)
         said = json.loads(self.ok("fit --init-from general --minutes 0.6 --threads-per-rank 1 --train many.tsv "
                                   "--test test.tsv --run many", timeout=280))
-        self.assertLess(said["rows"], 60000)
-        self.assertIn(f"a sample of {said['rows']} of the 60000 rows", self.said)
-        self.assertIn(f"{said['rows']} of 60000 labels", self.said)
+        self.assertLess(said["rows"], 150000)
+        self.assertIn(f"a sample of {said['rows']} of the 150000 rows", self.said)
+        self.assertIn(f"{said['rows']} of 150000 labels", self.said)
 
     def test_refusals(self):
         write_rows("one.tsv", rows_of("good", 20, 1))

@@ -141,6 +141,19 @@ TEST(Stacking, Applies) {
     EXPECT_NEAR(both[2], 0.0375 / 0.1, 1e-6);
 }
 
+// Of (0.5, 0.5) and (0.1, 0.9): sqrt(0.05) and sqrt(0.45), whose ratio is 1 : 3.
+TEST(Stacking, MeanOfNetworks) {
+    const std::vector<std::vector<float>> networks{{0.5f, 0.5f, 1, 0}, {0.1f, 0.9f, 1, 0}};
+    const std::vector<float> mean = mean_of(networks, 2);
+    ASSERT_EQ(mean.size(), 4u);
+    EXPECT_NEAR(mean[0], 0.25, 1e-6);
+    EXPECT_NEAR(mean[1], 0.75, 1e-6);
+    EXPECT_NEAR(mean[2], 1, 1e-6);
+    EXPECT_NEAR(mean[3], 0, 1e-6);
+    const std::vector<float> alone = mean_of(std::span(networks).first(1), 2);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(alone[i], networks[0][i], 1e-6);
+}
+
 TEST(Stacking, CrossFittedRowsDoNotSeeThemselves) {
     // What is said of a row does not change with its own label, other than by the part that it is dealt to.
     const Rows rows = rows_of(300, 1, 1, 3, 8);

@@ -28,7 +28,7 @@ class TextToClassifier(Workshop):
         cls.ok("finetune lm --init-from one --data shards --valid shards --epochs 2 --lr 2e-3 --run two", layout="tp2")
         cls.classifier = "--train train.tsv --valid valid.tsv --test test.tsv --lr 5e-3"
         cls.ok(f"finetune classifier --init-from two {cls.classifier} --class-weights balanced --epochs 8 "
-               "--head-dropout 0.1 --eval-interval 10 --save-interval 10 --keep-last 100 --run three", layout="pp2")
+               "--recipe ulmfit --head-dropout 0.1 --eval-interval 10 --save-interval 10 --keep-last 100 --run three", layout="pp2")
 
     def test_each_stage_learns(self):
         losses = [r["loss"] for r in metrics("one") if r["kind"] == "train"]

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""What came out of a quickstart, as a table and ten predictions. quickstart_report.py FOLDER"""
+"""What came out of a quickstart, as a table and ten predictions. quickstart_report.py FOLDER MODEL"""
 
 import json
 import math
 import os
 import sys
 import textwrap
-from collections import Counter
 
 
 def read_lines(path):
@@ -32,26 +31,31 @@ def rows_of(path):
 
 
 def main():
-    folder = sys.argv[1]
+    folder, model = sys.argv[1:]
 
     def at(*parts):
         return os.path.join(folder, *parts)
 
-    print(f"  {'Perplexity on text not trained on':<52}{'per token':>10}{'per word':>10}")
-    for name, result in (("general text: after stage 1", last_json(at("stage1", "metrics.jsonl"), "valid")),
-                         ("the task's text: after stage 1", last_json(at("stage1.domain.json"))),
-                         ("the task's text: after stage 2", last_json(at("stage2", "metrics.jsonl"), "valid"))):
-        print(f"    {name:<50}{result['perplexity']:>10.1f}{result['word_perplexity']:>10.1f}")
-
-    labelled, test = rows_of(at("text", "labelled.tsv")), rows_of(at("text", "test.tsv"))
-    majority = Counter(label for label, _ in labelled).most_common(1)[0][0]
-    errors = [(f'always "{majority}", the commonest class', sum(label != majority for label, _ in test) / len(test)),
-              ("classifier from scratch", last_json(at("scratch", "metrics.jsonl"), "test")["error"]),
-              ("classifier after all three stages", last_json(at("stage3", "metrics.jsonl"), "test")["error"])]
-    print(f"\n  {f'Error on {len(test)} test texts, {len(labelled)} labels':<52}{'per cent':>10}")
-    for name, error in errors:
+    with open(at("fit", "report.json"), encoding="utf-8") as file:
+        fit = json.load(file)
+    scratch = last_json(at("scratch", "metrics.jsonl"), "test")
+    test = rows_of(at("text", "test.tsv"))
+    rows = [(f"three stages: from {model}, with the words", fit["classifier"]["error"])]
+    if "network" in fit:
+        rows.append((f"three stages: from {model}, the network alone", fit["network"]["error"]))
+    names = {"linear": "a linear model of words (TF-IDF)", "majority": "always the commonest class"}
+    rows += [(names.get(key, key), baseline["error"]) for key, baseline in fit["baselines"].items()]
+    rows.append(("the network from scratch", scratch["error"]))
+    title = f"Error on {len(test)} test texts, {fit['rows']} labels"
+    print(f"\n  {title:<56}{'per cent':>10}")
+    for name, error in sorted(rows, key=lambda row: row[1]):
         deviation = math.sqrt(error * (1 - error) / len(test))
-        print(f"    {name:<50}{100 * error:>10.1f} +- {100 * deviation:.1f}")
+        print(f"    {name:<54}{100 * error:>10.1f} +- {100 * deviation:.1f}")
+
+    first = [line for line in map(json.loads, read_lines(at("stage1", "metrics.jsonl"))) if line["kind"] == "train"][0]
+    last = last_json(at("stage1", "metrics.jsonl"), "valid")
+    print(f"\n  Stage 1, a minute of it: perplexity a token from {math.exp(first['loss']):,.0f} to "
+          f"{last['perplexity']:,.0f} on text not trained on.\n  What comes with the program has read for longer: models/README.md")
 
     print("\n  Ten test texts (what the classifier says, how sure it is, and the truth where it differs)")
     predictions = [line.split("\t") for line in read_lines(at("ten.tsv"))]

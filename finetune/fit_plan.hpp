@@ -17,9 +17,10 @@ struct FitRecipe {
 
     // Stage 2: slanted triangular, the last block at the full rate.
     double text_rate = best_recipe.text_rate, text_dropout = best_recipe.text_dropout;
-    double most_text_epochs = 10;           ///< a small text that is read more often is learnt by heart
-    std::uint64_t least_text_updates = 20;  ///< fewer move nothing but the optimizer's moments
-    std::uint64_t least_text_windows = 4;   ///< a shorter text is left out
+    double few_passes = best_recipe.few_passes;  ///< so often a text is read without dropout
+    double most_text_epochs = 10;                ///< a small text that is read more often is learnt by heart
+    std::uint64_t least_text_updates = 20;       ///< fewer move nothing but the optimizer's moments
+    std::uint64_t least_text_windows = 4;        ///< a shorter text is left out
     std::size_t text_batch = 16, least_text_batch = 4, most_text_batch = 64;
     double text_updates = 200, most_text_updates = 2000;  ///< between them the batch stays as it is
 

@@ -15,10 +15,12 @@ namespace ulmpi {
 /// The best known values, found on validation (docs/LOG.md, docs/results.md). `ulmpi fit` plans with them too.
 struct BestRecipe {
     // Stage 2: slanted triangular, the last block at the full rate.
-    double text_rate = 1e-3, text_factor = 1.3, text_dropout = 0.1;
+    double text_rate = 1e-3, text_factor = 1.3;
+    double text_dropout = 0.1;  ///< of what is read often; in `fit` none for a text that is read `few_passes` times or
+    double few_passes = 2;      ///< fewer, which is not learnt by heart
 
     // Stage 3: nothing frozen, one slanted triangle.
-    double rate = 1e-3, factor = 1.3, dropout = 0.2;
+    double rate = 5e-4, factor = 1.3, dropout = 0.1;
     double scratch_rate = 1e-3;  ///< without a model to start from, all groups alike
     std::size_t batch = 16, large_batch = 32;
     std::uint64_t large_set = 5000;  ///< rows from which on the batch is the large one

@@ -67,8 +67,11 @@ public:
         return std::max(facts_.replicas, rows < recipe_.large_set ? recipe_.batch : recipe_.large_batch);
     }
     std::uint64_t updates_of_epoch(std::uint64_t rows) const { return steps_of_epoch(rows, batch(rows)); }
-    int epochs(std::uint64_t rows) const { return epochs_for(recipe_.updates, rows, recipe_.usual_epochs); }
-    int least_epochs(std::uint64_t rows) const { return epochs_for(recipe_.least_updates, rows, recipe_.least_epochs); }
+    int epochs(std::uint64_t rows) const { return recipe_.best.epochs_of(rows); }
+    int least_epochs(std::uint64_t rows) const {
+        const std::uint64_t wanted = (recipe_.least_updates + updates_of_epoch(rows) - 1) / updates_of_epoch(rows);
+        return std::min(epochs(rows), std::clamp(static_cast<int>(wanted), recipe_.least_epochs, recipe_.most_epochs));
+    }
     std::uint64_t least_rows() const {
         return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
     }
@@ -108,10 +111,6 @@ public:
     }
 
 private:
-    int epochs_for(std::uint64_t updates, std::uint64_t rows, int fewest) const {
-        const std::uint64_t epochs = (updates + updates_of_epoch(rows) - 1) / updates_of_epoch(rows);
-        return std::clamp(static_cast<int>(epochs), fewest, recipe_.most_epochs);
-    }
     // A power of two, so large that there are neither very few updates nor more than learning needs.
     std::size_t text_batch(double read) const {
         const auto power_for = [&](double updates) {

@@ -26,8 +26,9 @@ struct FitRecipe {
 
     // Stage 3: nothing frozen, one slanted triangle.
     double rate = best_recipe.rate, factor = best_recipe.factor, dropout = best_recipe.dropout;
-    std::uint64_t updates = 900, least_updates = 150;  ///< few labels are read often, many a few times:
-    int least_epochs = 2, usual_epochs = 4, most_epochs = best_recipe.most_epochs_of_few;
+    BestRecipe best = best_recipe;  ///< epochs wanted; where minutes are too few, down to
+    std::uint64_t least_updates = 150;
+    int least_epochs = 2, most_epochs = best_recipe.most_epochs_of_few;
     std::size_t batch = best_recipe.batch, large_batch = best_recipe.large_batch;
     std::uint64_t large_set = best_recipe.large_set;  ///< rows from which on the batch is the large one
     std::uint64_t least_rows = 100;                   ///< of a sample

@@ -113,7 +113,8 @@ int check_run(const std::string& run, const std::string& data) {
     const std::filesystem::path newest = resolve_checkpoint(run);
     const CheckpointInfo info = read_checkpoint_info(newest);
     const auto written = written_ledgers(run);
-    check_usage(!written.empty(), fmt::format("{} holds no ledger: it is no run of one model, or one of an older version", run));
+    check_usage(!written.empty(),
+                fmt::format("{} holds no ledger: it is no run of one model, or one of an older version", run));
     const std::unique_ptr<SampleOrder> order = order_of(info, data);
     const std::uint64_t steps = written.rbegin()->first;
 

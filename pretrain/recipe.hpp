@@ -23,8 +23,8 @@ struct BestRecipe {
     double rate = 5e-4, factor = 1.3, dropout = 0.1;
     double scratch_rate = 1e-3;  ///< without a model to start from, all groups alike
     std::size_t batch = 16, large_batch = 32;
-    std::uint64_t large_set = 5000;  ///< rows from which on the batch is the large one
-    std::uint64_t updates = 1500;    ///< wanted, of `batch` rows, within these epochs:
+    std::uint64_t large_set = 20000;  ///< rows from which on the batch is the large one
+    std::uint64_t updates = 2500;     ///< wanted, of `batch` rows, within these epochs:
     int least_epochs = 3, most_epochs = 15;
     std::uint64_t least_updates = 300;  ///< of fewer rows more epochs until there are so many updates,
     int most_epochs_of_few = 150;       ///< or so many epochs

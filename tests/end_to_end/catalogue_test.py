@@ -2,6 +2,7 @@
 and properties of every row. catalogue_test.py SCRIPTS_FOLDER"""
 
 import gzip
+import json
 import os
 import re
 import subprocess
@@ -176,24 +177,23 @@ class LabelledSet(unittest.TestCase):
 class Report(unittest.TestCase):
     def test_table_and_predictions(self):
         with tempfile.TemporaryDirectory() as folder:
+            fit = {"kind": "fit", "rows": 4, "classifier": {"error": 0.1}, "network": {"error": 0.2},
+                   "baselines": {"majority": {"error": 2 / 3}, "linear": {"error": 0.15}}}
             files = {
-                "stage1/metrics.jsonl": '{"kind":"valid","loss":3.0,"perplexity":20.09,"word_perplexity":88.2}\n',
-                "stage1.domain.json": '{"loss":4.0,"perplexity":54.6,"word_perplexity":300.5}\n',
-                "stage2/metrics.jsonl": '{"kind":"train"}\n{"kind":"valid","loss":2.0,"perplexity":7.39,"word_perplexity":31.04}\n',
-                "text/labelled.tsv": "label\ttext\n" + "a\tx\n" * 3 + "b\ty\n",
+                "stage1/metrics.jsonl": '{"kind":"train","loss":7.0}\n{"kind":"valid","loss":3.0,"perplexity":20.09}\n',
                 "text/test.tsv": "label\ttext\n" + "".join(f"{'abb'[i % 3]}\ttext {i}\n" for i in range(30)),
                 "scratch/metrics.jsonl": '{"kind":"train","loss":1}\n{"kind":"test","error":0.25,"n":30}\n',
-                "stage3/metrics.jsonl": '{"kind":"test","error":0.1,"n":30}\n{"kind":"valid","error":0.9}\n',
+                "fit/report.json": json.dumps(fit),
                 "ten.tsv": "label\ta\tb\n" + "b\t0.2\t0.8\n" * 10,
             }
             for name, text in files.items():
                 os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
                 with open(f"{folder}/{name}", "w") as file:
                     file.write(text)
-            report = subprocess.run([sys.executable, f"{scripts}/quickstart_report.py", folder], check=True,
+            report = subprocess.run([sys.executable, f"{scripts}/quickstart_report.py", folder, "english"], check=True,
                                     capture_output=True, text=True).stdout
-            for part in ("88.2", "31.0", 'always "a"', "66.7", "25.0", "10.0", "b, 80 %\n      text 1\n",
-                         "b, 80 %  (truth: a)\n      text 0\n"):
+            self.assertRegex(report, r"(?s)with the words +10.0.*words \(TF-IDF\) +15.0.*alone +20.0.*scratch +25.0.*commonest class +66.7")
+            for part in ("from english", "1,097 to 20", "4 labels", "b, 80 %\n      text 1\n", "b, 80 %  (truth: a)\n      text 0\n"):
                 self.assertIn(part, report)
 
 

@@ -197,7 +197,7 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
 
     const ClassifierSpec head =
         resolve(texts_classifier(classifier + " --pooling max --class-weights balanced"), with_parent(of_sets()));
-    model.embedding_dropout = model.attention_dropout = model.residual_dropout = 0.2;  // the recipe's
+    model.embedding_dropout = model.attention_dropout = model.residual_dropout = best_recipe.dropout;
     EXPECT_EQ(head.model, model);
     EXPECT_EQ(head.options["num-layers"], 3);
     EXPECT_EQ(head.max_length, 0u);  // whole, in chunks of the context
@@ -229,12 +229,12 @@ TEST(RunSpecTest, ARecipeStandsForWhatIsNotGiven) {
     const ClassifierSpec best = spec_of("");
     EXPECT_FALSE(best.classifier.gradual_unfreezing);
     EXPECT_EQ(best.classifier.discriminative_factor, 1.3);
-    EXPECT_EQ(best.training.lr, 1e-3);
+    EXPECT_EQ(best.training.lr, 5e-4);
     EXPECT_EQ(best.training.global_batch, 16u);
-    EXPECT_EQ(best.model.residual_dropout, 0.2);
+    EXPECT_EQ(best.model.residual_dropout, 0.1);
     EXPECT_EQ(best.classifier.epochs, best_recipe.epochs_of(10));
     EXPECT_EQ(best.options["epochs"], best.classifier.epochs);
-    EXPECT_EQ(best.options["dropout"], 0.2);
+    EXPECT_EQ(best.options["dropout"], 0.1);
     EXPECT_EQ(best.options["recipe"], "best");
 
     const ClassifierSpec published = spec_of("--recipe ulmfit");
@@ -253,7 +253,7 @@ TEST(RunSpecTest, ARecipeStandsForWhatIsNotGiven) {
     EXPECT_EQ(spec_of("--dropout 0.4").model.residual_dropout, 0.4);
 
     Facts large = with_parent(of_sets());
-    large.sets["train"].records = 5000;
+    large.sets["train"].records = best_recipe.large_set;
     EXPECT_EQ(resolve(texts_classifier(bare), large).training.global_batch, 32u);
 
     const LanguageModelSpec text =
@@ -287,7 +287,7 @@ TEST(RunSpecTest, FewerRowsMoreEpochs) {
         return (rows + 15) / 16 * static_cast<std::uint64_t>(best_recipe.epochs_of(rows));
     };
     for (const auto& [rows, epochs] : std::vector<std::pair<std::uint64_t, int>>{
-             {1, 150}, {20, 150}, {100, 43}, {500, 15}, {1000, 15}, {2000, 12}, {5452, 5}, {25000, 3}, {1000000, 3}})
+             {1, 150}, {20, 150}, {100, 43}, {500, 15}, {1000, 15}, {2000, 15}, {5452, 8}, {25000, 3}, {1000000, 3}})
         EXPECT_EQ(best_recipe.epochs_of(rows), epochs) << rows;
     for (std::uint64_t rows = 1; rows < 30000; ++rows) {
         EXPECT_GE(best_recipe.epochs_of(rows), best_recipe.epochs_of(rows + 1)) << rows;

@@ -115,7 +115,7 @@ speed=${speed%.*}
 labels=$(($(wc -l <"$text/train.tsv") - 1))
 # english takes about five times as long as english-small for a token; it must read the labelled texts three times.
 tokens=$(($(wc -c <"$text/train.tsv") / 4))
-fit_seconds=$(($(seconds_left) * 60 / 100))
+fit_seconds=$(($(seconds_left) * 70 / 100))
 if [ -z "$model" ]; then
     model=english-small
     [ $((speed * fit_seconds / 5)) -lt $((3 * tokens)) ] || model=english

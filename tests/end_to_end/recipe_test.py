@@ -202,7 +202,7 @@ class Recipe(Workshop):
             shutil.rmtree("steady")
 
     def test_the_configuration_of_a_run_says_what_its_recipe_meant(self):
-        for recipe, meant in (("best", ("gradual-unfreezing = off", "lr = 0.001", "epochs = 100", "dropout = 0.2")),
+        for recipe, meant in (("best", ("gradual-unfreezing = off", "lr = 0.0005", "epochs = 100", "dropout = 0.1")),
                               ("ulmfit", ("gradual-unfreezing = on", "lr = 0.003", "epochs = 8", "discriminative-factor = 2.6"))):
             with self.subTest(recipe=recipe):
                 self.ok(f"finetune classifier --init-from base --train train.tsv --recipe {recipe} {COMMON} --run one")

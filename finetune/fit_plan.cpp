@@ -232,6 +232,10 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
         lines += line("classifier", c.members == 1 ? how : fmt::format("{} networks of {}", c.members, how),
                       c.members * c.member_seconds);
     if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
+    if (c.members == 0 && c.folds > 0)
+        lines +=
+            "  note: more minutes, or a smaller model (--init-from english-small is a fifth of english's work), would "
+            "make it a network of all rows\n";
     return lines;
 }
 

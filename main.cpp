@@ -39,7 +39,7 @@ const std::vector<Command>& commands() {
         {"predict", "labels lines of text with a classifier", predict_command},
         {"evaluate", "perplexity of a language model, or accuracy of a classifier", evaluate_command},
         {"generate", "samples text from a language model", generate_command},
-        {"checkpoint", "checkpoints: show | verify | slim | import | export", checkpoint_command},
+        {"checkpoint", "checkpoints: show | verify | slim | ensemble | import | export", checkpoint_command},
         {"bench", "speed of this machine: step | gemm", bench_command},
     };
     return table;

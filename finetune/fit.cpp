@@ -121,6 +121,9 @@ int fit_command(std::span<const std::string> arguments, const Communicator& worl
     const StopSignals signals;
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
     agree_on(world, "options", table.ini());
+    for (const char* name : {"documents", "text-key"})
+        if (options.text.empty() && table.given(name))
+            table.refuse(name, "says how --text is read: give --text, or leave this out");
     FitState fit(options, table, signals, world);
     const bool again = fit.record.reported;
     if (again && fit.leader) fmt::print(stderr, "{} is complete; nothing to do\n", options.run);

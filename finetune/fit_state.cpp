@@ -61,6 +61,7 @@ FitState::FitState(const FitOptions& asked, const OptionTable& table, const Stop
 
 void FitState::plan() {
     record.asked = task.asked;
+    if (leader) fmt::print(stderr, "fit: measuring this machine's speed\n");
     record.speed = measure_speed(task, stages, seconds_to_measure(clock.given()), world);
     const std::vector<std::uint32_t> few = places_to_try(task.train, options.seed);
     const double before = clock.spent();

@@ -105,6 +105,7 @@ nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
     for (const auto& [name, path] : {std::pair{"--train", o.train}, {"--test", o.test}, {"--valid", o.valid}})
         asked[name] = path.empty() ? 0 : file_fingerprint(path);
     for (const std::string& path : o.text) asked["--text"].push_back(file_fingerprint(path));
+    if (!o.text.empty()) asked.update({{"--documents", o.documents}, {"--text-key", o.text_key}});
     return asked;
 }
 

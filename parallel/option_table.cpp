@@ -81,6 +81,7 @@ void OptionTable::assign(const std::string& name, const Found& found) {
     const std::string problem = option.read(found.words);
     if (!problem.empty()) refuse(name, fmt::format("\"{}\" {}", found.words.at(0), problem));
     for (const std::string& word : found.words) {
+        if (option.required && word.empty()) refuse(name, "is empty");
         if (!option.allowed.empty() &&
             std::find(option.allowed.begin(), option.allowed.end(), word) == option.allowed.end())
             refuse(name, fmt::format("\"{}\" is not one of {}{}", word, fmt::join(option.allowed, ", "),

@@ -24,6 +24,10 @@ TEXT
 data='' name=english tokens=300000000 ranks=2 precision=fp32 nice=19 gpu='' python=python3 work=$root/runs/english ship=''
 while [ $# -gt 0 ]; do
     case $1 in
+        --help | -h | --ship) ;;
+        --*) [ $# -ge 2 ] || fail "$1 needs a value" ;;
+    esac
+    case $1 in
         --help | -h) usage && exit ;;
         --data) data=$2 && shift 2 ;;
         --name) name=$2 && shift 2 ;;
@@ -98,11 +102,13 @@ fi
 [ -n "$ship" ] || exit 0
 say "models/$name"
 mkdir -p "$root/models/$name"
-rm -f "$root/models/$name/$name.h5"
+new=$root/models/$name/new.h5
+rm -f "$new"
 if [ -n "$gpu" ]; then
-    "$ulmpi" checkpoint import --from "$work/$name.llama" --output "$root/models/$name/$name.h5"
+    "$ulmpi" checkpoint import --from "$work/$name.llama" --output "$new"
 else
-    "$ulmpi" checkpoint slim "$work/$name" --output "$root/models/$name/$name.h5"
+    "$ulmpi" checkpoint slim "$work/$name" --output "$new"
 fi
+mv "$new" "$root/models/$name/$name.h5"
 (cd "$root/models/$name" && sha256sum "$name.h5" >SHA256SUMS)
 ls -l "$root/models/$name"

@@ -59,7 +59,7 @@ class Slurm(Workshop):
         told = dict(word.split("=", 1) for word in self.call(["scontrol", "show", "job", "-o", job]).split() if "=" in word)
         return told["JobState"], int(told["Restarts"])
 
-    def wait_for(self, job, run, wanted, seconds=300):
+    def wait_for(self, job, run, wanted, seconds=600):
         """Until wanted(state, restarts). A requeue may pass through a bad state."""
         end, bad_for = time.time() + seconds, 0
         while time.time() < end:

@@ -110,6 +110,14 @@ int verify_command(std::span<const std::string> arguments, const Communicator& w
     return on_first_rank(world, [&] { return verify(path); });
 }
 
+// A file of weights alone.
+void declare_slim_output(OptionTable& options, std::string& output, std::string& precision) {
+    options.add("output", output, "the file to write", "FILE");
+    options.required("output");
+    options.add("precision", precision, "of the weights, rounded to the nearest");
+    options.choices("precision", precision_names());
+}
+
 void check_new(const std::string& output) {
     check_usage(!std::filesystem::exists(output),
                 fmt::format("--output {} is there already; remove it or name another", output));
@@ -121,10 +129,7 @@ int slim_command(std::span<const std::string> arguments, const Communicator& wor
                         "small file: to start from (--init-from), predict, evaluate and generate, not to go on from.");
     std::string path, output, precision = "fp16";
     declare_path(options, path, "its newest checkpoint", " --output model.h5");
-    options.add("output", output, "the file to write", "FILE");
-    options.required("output");
-    options.add("precision", precision, "of the weights, rounded to the nearest");
-    options.choices("precision", precision_names());
+    declare_slim_output(options, output, precision);
     if (!options.parse(arguments)) return 0;
     return on_first_rank(world, [&] {
         check_new(output);
@@ -151,10 +156,7 @@ int ensemble_command(std::span<const std::string> arguments, const Communicator&
     options.required("models");
     options.positional("models");
     options.example("runs/seed-1 runs/seed-2 runs/seed-3 --output ensemble.h5");
-    options.add("output", output, "the file to write", "FILE");
-    options.required("output");
-    options.add("precision", precision, "of the weights, rounded to the nearest");
-    options.choices("precision", precision_names());
+    declare_slim_output(options, output, precision);
     if (!options.parse(arguments)) return 0;
     return on_first_rank(world, [&] {
         check_new(output);

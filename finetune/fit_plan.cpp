@@ -30,11 +30,9 @@ public:
 
     // ---- stage 2
 
-    bool has_text() const {
-        return facts_.text_tokens > recipe_.least_text_windows * facts_.context && facts_.text_tokens > 0;
-    }
+    bool has_text() const { return facts_.has_text(recipe_); }
     double most_read() const {
-        return has_text() ? recipe_.most_text_epochs * static_cast<double>(facts_.text_tokens) : 0;
+        return facts_.has_text(recipe_) ? recipe_.most_text_epochs * static_cast<double>(facts_.text_tokens) : 0;
     }
     double least_read() const {
         return std::min(most_read(),
@@ -63,14 +61,13 @@ public:
 
     // ---- stage 3
 
-    std::size_t batch(std::uint64_t rows) const {
-        return std::max(facts_.replicas, rows < recipe_.large_set ? recipe_.batch : recipe_.large_batch);
-    }
+    std::size_t batch(std::uint64_t rows) const { return std::max(facts_.replicas, recipe_.best.batch_of(rows)); }
     std::uint64_t updates_of_epoch(std::uint64_t rows) const { return steps_of_epoch(rows, batch(rows)); }
     int epochs(std::uint64_t rows) const { return recipe_.best.epochs_of(rows); }
     int least_epochs(std::uint64_t rows) const {
         const std::uint64_t wanted = (recipe_.least_updates + updates_of_epoch(rows) - 1) / updates_of_epoch(rows);
-        return std::min(epochs(rows), std::clamp(static_cast<int>(wanted), recipe_.least_epochs, recipe_.most_epochs));
+        return std::min(epochs(rows),
+                        std::clamp(static_cast<int>(wanted), recipe_.least_epochs, recipe_.best.most_epochs_of_few));
     }
     std::uint64_t least_rows() const {
         return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
@@ -136,6 +133,10 @@ double minutes_from(double seconds) { return std::ceil(seconds / 6 - 1e-9) / 10;
 
 std::uint64_t FitFacts::rows() const {
     return std::accumulate(rows_of_class.begin(), rows_of_class.end(), std::uint64_t{0});
+}
+
+bool FitFacts::has_text(const FitRecipe& recipe) const {
+    return text_tokens > recipe.least_text_windows * context && text_tokens > 0;
 }
 
 std::uint64_t FitFacts::folds(const FitRecipe& recipe) const {
@@ -234,8 +235,8 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
     if (c.members == 0 && c.folds > 0)
         lines +=
-            "  note: more minutes, or a smaller model (--init-from english-small is a fifth of english's work), would "
-            "make it a network of all rows\n";
+            "  note: more minutes, or a smaller model (--init-from english-small takes a quarter to a half of "
+            "english's time), would make it a network of all rows\n";
     return lines;
 }
 

@@ -15,25 +15,21 @@ namespace ulmpi {
 struct FitRecipe {
     double reserve = 0.1;  ///< of the time that is left: machines are busy, and what was measured for a second varies
 
+    BestRecipe best = best_recipe;  ///< rates, dropouts, batches, epochs wanted
+
     // Stage 2: slanted triangular, the last block at the full rate.
-    double text_rate = best_recipe.text_rate, text_dropout = best_recipe.text_dropout;
-    double few_passes = best_recipe.few_passes;  ///< so often a text is read without dropout
-    double most_text_epochs = 10;                ///< a small text that is read more often is learnt by heart
-    std::uint64_t least_text_updates = 20;       ///< fewer move nothing but the optimizer's moments
-    std::uint64_t least_text_windows = 4;        ///< a shorter text is left out
+    double most_text_epochs = 10;           ///< a small text that is read more often is learnt by heart
+    std::uint64_t least_text_updates = 20;  ///< fewer move nothing but the optimizer's moments
+    std::uint64_t least_text_windows = 4;   ///< a text that is no longer is left out
     std::size_t text_batch = 16, least_text_batch = 4, most_text_batch = 64;
     double text_updates = 200, most_text_updates = 2000;  ///< between them the batch stays as it is
 
     // Stage 3: nothing frozen, one slanted triangle.
-    double rate = best_recipe.rate, factor = best_recipe.factor, dropout = best_recipe.dropout;
-    BestRecipe best = best_recipe;  ///< epochs wanted; where minutes are too few, down to
-    std::uint64_t least_updates = 150;
-    int least_epochs = 2, most_epochs = best_recipe.most_epochs_of_few;
-    std::size_t batch = best_recipe.batch, large_batch = best_recipe.large_batch;
-    std::uint64_t large_set = best_recipe.large_set;  ///< rows from which on the batch is the large one
-    std::uint64_t least_rows = 100;                   ///< of a sample
-    double share = 0.5;              ///< of the time that stage 3 may take from stage 2 where both want more
-    std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
+    std::uint64_t least_updates = 150;  ///< where minutes are too few for the epochs that are wanted,
+    int least_epochs = 2;               ///< or so many epochs
+    std::uint64_t least_rows = 100;     ///< of a sample
+    double share = 0.5;                 ///< of the time that stage 3 may take from stage 2 where both want more
+    std::uint64_t rows_of_fold = 4;     ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
 };
 
@@ -49,6 +45,7 @@ struct FitFacts {
 
     std::uint64_t rows() const;
     std::uint64_t folds(const FitRecipe& recipe) const;  ///< 0: none can be made
+    bool has_text(const FitRecipe& recipe) const;        ///< that stage 2 reads
 };
 
 /// What this machine does with this model, on all ranks together.

@@ -76,7 +76,7 @@ FitSpeed measure_speed(const FitTask& task, const FitStages& stages, double seco
     FitSpeed speed;
     const Measured classifier = classifier_speed(task, task.train, stages, seconds, world);
     // Of a text that is left out nothing is asked.
-    const bool reads_text = task.facts.text_tokens >= FitRecipe{}.least_text_windows * task.facts.context;
+    const bool reads_text = task.facts.has_text(FitRecipe{});
     const Measured text = reads_text ? text_speed(task, stages, seconds, world) : Measured{classifier.rate, 0};
     speed.text = text.rate;
     speed.classifier = classifier.rate;

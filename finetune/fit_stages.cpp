@@ -46,7 +46,8 @@ FitStages::FitStages(const FitOptions& options, const OptionTable& table, const 
 
 LanguageModelRequest FitStages::language_model(const TextPlan& plan, const std::filesystem::path& data,
                                                const std::filesystem::path& run, const std::string& walltime) const {
-    const bool learnt_by_heart = static_cast<double>(plan.read) > recipe_.few_passes * static_cast<double>(plan.tokens);
+    const bool learnt_by_heart =
+        static_cast<double>(plan.read) > recipe_.best.few_passes * static_cast<double>(plan.tokens);
     Words words{"--init-from",
                 options_.init_from,
                 "--data",
@@ -58,9 +59,9 @@ LanguageModelRequest FitStages::language_model(const TextPlan& plan, const std::
                 "--global-batch-size",
                 fmt::format("{}", plan.batch),
                 "--lr",
-                text_of(recipe_.text_rate),
+                text_of(recipe_.best.text_rate),
                 "--dropout",
-                text_of(learnt_by_heart ? recipe_.text_dropout : 0),
+                text_of(learnt_by_heart ? recipe_.best.text_dropout : 0),
                 "--seed",
                 fmt::format("{}", options_.seed),
                 "--walltime",
@@ -85,13 +86,13 @@ ClassifierRequest FitStages::classifier(const ClassifierPlan& plan, const std::s
                 "--global-batch-size",
                 fmt::format("{}", plan.batch),
                 "--lr",
-                text_of(recipe_.rate),
+                text_of(recipe_.best.rate),
                 "--discriminative-factor",
-                text_of(recipe_.factor),
+                text_of(recipe_.best.factor),
                 "--gradual-unfreezing",
                 "off",
                 "--dropout",
-                text_of(recipe_.dropout),
+                text_of(recipe_.best.dropout),
                 "--seed",
                 fmt::format("{}", options_.seed + more_seed),
                 "--walltime",

@@ -113,7 +113,8 @@ if bf16_speed=$(tokens_per_s bf16) && [ "${bf16_speed%.*}" -gt "${speed%.*}" ]; 
 fi
 speed=${speed%.*}
 labels=$(($(wc -l <"$text/train.tsv") - 1))
-# english takes about five times as long as english-small for a token; it must read the labelled texts three times.
+# english takes two to four times as long as english-small for a token, and stage 2 wants its share: a fifth of the tokens
+# that this shape would read must be the labelled texts three times.
 tokens=$(($(wc -c <"$text/train.tsv") / 4))
 fit_seconds=$(($(seconds_left) * 70 / 100))
 if [ -z "$model" ]; then

@@ -25,12 +25,13 @@ struct Moments {
     std::span<float> average = {};
 };
 
-/// A linear model beside the network, in bytes, and what the network's training sees of it. Both empty: none.
+/// A linear model beside the network, in bytes; and what the network's training sees of another model, for each record
+/// of its set: of that linear one while the record was held out, or of a teacher. Either may be empty.
 struct WideContent {
     std::vector<std::uint8_t> model;
-    std::vector<float> held_out;
-    bool empty() const { return model.empty(); }
-    std::size_t bytes() const { return model.size() + held_out.size() * sizeof(float); }
+    std::vector<float> said;
+    bool empty() const { return model.empty() && said.empty(); }
+    std::size_t bytes() const { return model.size() + said.size() * sizeof(float); }
 };
 
 /// Writes a checkpoint under a temporary name in the same folder, which must exist, and renames it once all of it is

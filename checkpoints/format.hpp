@@ -16,16 +16,25 @@ static_assert(std::endian::native == std::endian::little, "tensors are written t
 /// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it; a
 /// file states the least that it needs: 1 if its tensors are floats, 2 if they have two bytes an element, 3 if it holds
 /// a model of words, 4 if it holds an ensemble, 5 if its weights are averages, beside which those lie that training
-/// goes on with.
-constexpr std::uint64_t checkpoint_format = 5;
-constexpr std::uint64_t format_of(ElementType tensors, bool wide, bool ensemble, bool averaged) {
-    return averaged ? 5 : ensemble ? 4 : wide ? 3 : tensors == ElementType::f32 ? 1 : 2;
+/// goes on with, 6 if it holds what a teacher said.
+constexpr std::uint64_t checkpoint_format = 6;
+struct FormatNeeds {
+    ElementType type = ElementType::f32;
+    bool words = false, ensemble = false, averaged = false, taught = false;
+};
+constexpr std::uint64_t format_of(const FormatNeeds& needs) {
+    if (needs.taught) return 6;
+    if (needs.averaged) return 5;
+    if (needs.ensemble) return 4;
+    if (needs.words) return 3;
+    return needs.type == ElementType::f32 ? 1 : 2;
 }
 
-constexpr const char* metadata_dataset = "/metadata";            // JSON text
-constexpr const char* tokenizer_dataset = "/tokenizer";          // text of tokenizer.json
-constexpr const char* wide_model_dataset = "/wide/model";        // bytes, as finetune/linear_model.hpp has them
-constexpr const char* wide_held_out_dataset = "/wide/held_out";  // floats: (records of the training set, classes)
+constexpr const char* metadata_dataset = "/metadata";      // JSON text
+constexpr const char* tokenizer_dataset = "/tokenizer";    // text of tokenizer.json
+constexpr const char* wide_model_dataset = "/wide/model";  // bytes, as finetune/linear_model.hpp has them
+constexpr const char* said_dataset = "/wide/held_out";     // floats, (records of the training set, classes): logarithms
+                                                           // of probabilities by words, probabilities by a teacher
 constexpr const char* wide_group = "/wide/";
 constexpr const char* ensemble_key = "ensemble";  // of the metadata: {members, network, words, of}
 constexpr const char* optimizer_group = "/optimizer/";

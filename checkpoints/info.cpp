@@ -25,7 +25,7 @@ CheckpointInfo read_info(const std::filesystem::path& path) {
     info.metadata = nlohmann::json::parse(file.read_text(metadata_dataset));
     info.tokenizer_json = file.read_text(tokenizer_dataset);
     if (file.exists(wide_model_dataset)) info.wide.model = file.read<std::uint8_t>(wide_model_dataset);
-    if (file.exists(wide_held_out_dataset)) info.wide.held_out = file.read<float>(wide_held_out_dataset);
+    if (file.exists(said_dataset)) info.wide.said = file.read<float>(said_dataset);
     for (const std::string& name : content.tensors()) {
         const std::string stored_as = dataset_name(Part::weight, name);
         const Hdf5Dataset dataset = file.dataset(stored_as);

@@ -49,12 +49,16 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     const bool averaged = std::ranges::any_of(jobs, [](WriteJob job) { return job.part == Part::training_weight; });
     Hdf5File& file = *outline_;
     file.set_attribute("/", "format_version",
-                       format_of(type, !wide.empty(), metadata.contains(ensemble_key), averaged));
+                       format_of({.type = type,
+                                  .words = !wide.model.empty(),
+                                  .ensemble = metadata.contains(ensemble_key),
+                                  .averaged = averaged,
+                                  .taught = wide.model.empty() && !wide.said.empty()}));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);
-    if (!wide.empty()) file.write<std::uint8_t>(wide_model_dataset, {wide.model.size()}, wide.model);
-    if (!wide.held_out.empty()) file.write<float>(wide_held_out_dataset, {wide.held_out.size()}, wide.held_out);
+    if (!wide.model.empty()) file.write<std::uint8_t>(wide_model_dataset, {wide.model.size()}, wide.model);
+    if (!wide.said.empty()) file.write<float>(said_dataset, {wide.said.size()}, wide.said);
     for (const WriteJob& job : jobs) {
         const TensorPlacement& tensor = tensors[job.tensor];
         const std::string dataset = dataset_name(job.part, tensor.name);

@@ -76,16 +76,14 @@ void assign_labels(LabelledSet& set, const Records& records, const LabelledOptio
     for (std::int32_t label : records.labels) set.labels.push_back(final_ids[static_cast<std::size_t>(label)]);
 }
 
-LabelledSet from_tsv(const std::filesystem::path& path, const Tokenizer& tokenizer, const LabelledOptions& options) {
-    Records records = read_tsv(path);
-    LabelledSet set;
-    assign_labels(set, records, options, quoted(path) + ", line");
-
+// The tokens of the texts, as the set's records.
+void encode(LabelledSet& set, std::vector<std::string> texts, const Tokenizer& tokenizer,
+            const LabelledOptions& options) {
     const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
     std::vector<BpeCache> caches(static_cast<std::size_t>(threads));
-    std::vector<std::vector<Token>> tokens(records.texts.size());
+    std::vector<std::vector<Token>> tokens(texts.size());
     parallel_loop(threads, tokens.size(), [&](std::size_t thread, std::size_t i) {
-        tokenizer.encode(records.texts[i], tokens[i], caches[thread]);
+        tokenizer.encode(texts[i], tokens[i], caches[thread]);
         if (tokens[i].empty()) tokens[i].push_back(tokenizer.end_of_text());
     });
     set.starts.push_back(0);
@@ -93,7 +91,14 @@ LabelledSet from_tsv(const std::filesystem::path& path, const Tokenizer& tokeniz
         set.tokens.insert(set.tokens.end(), record.begin(), record.end());
         set.starts.push_back(set.tokens.size());
     }
-    if (options.keep_texts) set.texts = std::move(records.texts);
+    if (options.keep_texts) set.texts = std::move(texts);
+}
+
+LabelledSet from_tsv(const std::filesystem::path& path, const Tokenizer& tokenizer, const LabelledOptions& options) {
+    Records records = read_tsv(path);
+    LabelledSet set;
+    assign_labels(set, records, options, quoted(path) + ", line");
+    encode(set, std::move(records.texts), tokenizer, options);
     return set;
 }
 
@@ -178,6 +183,23 @@ LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer
     check_usage(set.size() > 0, quoted(path) + " holds no records");
     if (options.max_length > 0) cut_records(set, options.max_length);
     return set;
+}
+
+LabelledSet unlabelled_set(std::vector<std::string> texts, const Tokenizer& tokenizer, const LabelledOptions& options) {
+    LabelledSet set;
+    set.labels.assign(texts.size(), 0);
+    encode(set, std::move(texts), tokenizer, options);
+    if (options.max_length > 0) cut_records(set, options.max_length);
+    return set;
+}
+
+void append(LabelledSet& set, const LabelledSet& more) {
+    const std::uint64_t end = set.tokens.size();
+    set.labels.insert(set.labels.end(), more.labels.begin(), more.labels.end());
+    set.tokens.insert(set.tokens.end(), more.tokens.begin(), more.tokens.end());
+    set.texts.insert(set.texts.end(), more.texts.begin(), more.texts.end());
+    for (std::size_t i = 1; i < more.starts.size(); ++i) set.starts.push_back(end + more.starts[i]);
+    set.cut += more.cut;
 }
 
 void broadcast(LabelledSet& set, const Communicator& ranks) {

@@ -45,6 +45,12 @@ struct LabelledOptions {
 LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer& tokenizer,
                               const LabelledOptions& options = {});
 
+/// Texts as records of class 0, read as those of a file are; of the options, the classes are not looked at.
+LabelledSet unlabelled_set(std::vector<std::string> texts, const Tokenizer& tokenizer,
+                           const LabelledOptions& options = {});
+/// The records of another set of the same classes, after those of this one.
+void append(LabelledSet& set, const LabelledSet& more);
+
 /// That of rank 0 on every rank. Collective.
 void broadcast(LabelledSet& set, const Communicator& ranks);
 

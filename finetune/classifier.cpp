@@ -4,6 +4,7 @@
 
 #include "checkpoints/format.hpp"
 #include "finetune/classifier_spec.hpp"
+#include "finetune/distillation.hpp"
 #include "finetune/wide_features.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/gather.hpp"
@@ -54,6 +55,13 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.range("epochs", 1, 100000);
     table.add("wide-features", wide_features,
               "beside the network a linear model of words and word pairs: the network learns what it leaves open");
+    table.add("distill-from", distill_from,
+              "a classifier of the same classes, an ensemble or a larger one, whose opinion of the texts is learnt too",
+              "RUN");
+    table.add("distill-text", distill_text,
+              "texts without labels, one a line, of which the teacher's opinion alone is learnt", "FILE");
+    table.add("distill-weight", distill_weight, "share of a labelled text's target that the teacher's opinion has");
+    table.range("distill-weight", 0, 1);
     table.add("pooling", pooling, "of the hidden states of a text; concat: last, maximum and mean");
     table.choices("pooling", {"concat", "last", "max", "mean", "first"});
     table.add("class-weights", class_weights, "balanced: each class weighs alike, however rare");
@@ -132,7 +140,6 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
     broadcast(sets, spec, world);
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
     ClassifierOptions how = spec.classifier;
-    if (spec.balanced) how.class_weights = balanced_class_weights(sets.train);
     PassPlan pass = spec.pass;
     WideContent wide_content;
     if (spec.head->wide) {
@@ -142,6 +149,21 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
         how.wide = std::move(wide.scores);
         if (world.rank() == 0) wide_content = std::move(wide.content);
     }
+    if (spec.distillation) {
+        auto said = taught(sets, spec, gathered.wide.said, signals, world);
+        if (!said) {
+            if (world.rank() == 0)
+                fmt::print(stderr,
+                           "classifier: stopped by {} while the teacher was asked; the same command asks again\n",
+                           signal_name(signals.received()));
+            return stopped_early;
+        }
+        how.soft_labels =
+            soft_labels(*said, sets.train.labels, sets.labelled, spec.classes.size(), spec.distillation.weight);
+        pass.wide = 2 * said->size() * sizeof(float);
+        if (world.rank() == 0) wide_content.said = *std::move(said);
+    }
+    if (spec.balanced) how.class_weights = balanced_class_weights(sets.train);
     RankModel model(world, spec.layout, spec.model, spec.head, pass, spec.training.optimizer_config(),
                     save_mode_from(spec.run.save_mode));
     const Progress progress = start_from(spec, model);

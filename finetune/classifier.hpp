@@ -25,6 +25,8 @@ struct ClassifierStageOptions : StageOptions {
     std::optional<int> epochs;
     bool wide_features = false;
     std::size_t reinit_blocks = 0;
+    std::string distill_from, distill_text;
+    double distill_weight = 0.9;
     ClassifierConfig head;
     ClassifierOptions classifier;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "finetune/distillation.hpp"
 #include "parallel/error.hpp"
 #include "pretrain/recipe.hpp"
 
@@ -32,6 +33,26 @@ void check_fresh_blocks(const OptionTable& table, const ClassifierStageOptions& 
     if (facts.source && o.reinit_blocks > facts.source->model.layers)
         table.refuse("reinit-blocks", fmt::format("the model of {} has {} blocks, not {}", facts.source->path,
                                                   facts.source->model.layers, o.reinit_blocks));
+}
+
+void check_distillation(const OptionTable& table, const ClassifierStageOptions& o) {
+    if (o.distill_from.empty()) {
+        for (const char* name : {"distill-text", "distill-weight"})
+            if (table.given(name)) table.refuse(name, "says how a teacher is used: name one by --distill-from RUN");
+        return;
+    }
+    if (o.wide_features)
+        table.refuse("wide-features", "does not go with --distill-from: what a teacher's words say is in its opinion");
+    if (o.classifier.label_smoothing > 0)
+        table.refuse("label-smoothing", "does not go with --distill-from, whose targets are soft already");
+}
+
+// What a run goes on with is in its checkpoint: the teacher need not be there any more.
+std::uint64_t fingerprint_of_teacher(const std::string& teacher, const Facts& facts) {
+    if (!facts.resumed) return file_fingerprint(resolve_checkpoint(teacher));
+    const nlohmann::json inputs =
+        facts.source->metadata.value("lineage", nlohmann::json::object()).value("inputs", nlohmann::json::object());
+    return std::strtoull(inputs.value("distill-from", "0").c_str(), nullptr, 16);
 }
 
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.
@@ -69,8 +90,14 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
     if (facts.resumed) {
         keep_as_begun(settled.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
         keep_wide_features(settled.table, o, facts);
-        keep_as_begun(settled.table, "reinit-blocks", 0, facts.source->metadata, facts.source->path);
+        for (const auto& [name, of_old] : {std::pair<const char*, nlohmann::json>{"reinit-blocks", 0},
+                                           {"label-smoothing", 0.0},
+                                           {"distill-from", ""},
+                                           {"distill-text", ""},
+                                           {"distill-weight", ClassifierStageOptions().distill_weight}})
+            keep_as_begun(settled.table, name, of_old, facts.source->metadata, facts.source->path);
     }
+    check_distillation(settled.table, o);
     check_early_stop(o.run, o.valid);
     check_options(settled.table, o, facts);
     check_fresh_blocks(settled.table, o, facts);
@@ -84,17 +111,24 @@ ClassifierSets read_inputs(const ClassifierRequest& asked, Facts& facts, std::op
         tokenizer = Tokenizer::load(o.tokenizer);
         facts.tokenizer = facts_of(*tokenizer);
     }
-    LabelledOptions how{.max_length = max_length_of(o, facts), .keep_texts = o.wide_features};
+    const bool asks = !o.distill_from.empty() && !facts.resumed;
+    LabelledOptions how{.max_length = max_length_of(o, facts), .keep_texts = o.wide_features || asks};
     ClassifierSets sets{load_labelled_set(o.train, *tokenizer, how), std::nullopt, std::nullopt};
+    if (!o.distill_text.empty()) append(sets.train, unlabelled_set(lines_of(o.distill_text), *tokenizer, how));
+    how.keep_texts = o.wide_features;
     how.classes = sets.train.classes;
     if (!o.valid.empty()) sets.valid = load_labelled_set(o.valid, *tokenizer, how);
     if (!o.test.empty()) sets.test = load_labelled_set(o.test, *tokenizer, how);
     facts.sets["train"] = facts_of(sets.train);
     if (sets.valid) facts.sets["valid"] = facts_of(*sets.valid);
     if (sets.test) facts.sets["test"] = facts_of(*sets.test);
-    for (const auto& [name, path] :
-         {std::pair{"train", o.train}, {"valid", o.valid}, {"test", o.test}, {"tokenizer", o.tokenizer}})
+    for (const auto& [name, path] : {std::pair{"train", o.train},
+                                     {"valid", o.valid},
+                                     {"test", o.test},
+                                     {"tokenizer", o.tokenizer},
+                                     {"distill-text", o.distill_text}})
         if (!path.empty()) facts.inputs[name] = file_fingerprint(path);
+    if (!o.distill_from.empty()) facts.inputs["distill-from"] = fingerprint_of_teacher(o.distill_from, facts);
     return sets;
 }
 
@@ -125,6 +159,7 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
                               spec.layout.extents.pipeline);
     spec.classifier.micro_batch = spec.pass.sequences;
     spec.classifier.padding = spec.tokenizer.end_of_text;
+    spec.distillation = {o.distill_from, o.distill_weight, o.layout};
     spec.balanced = o.class_weights == "balanced";
     return spec;
 }
@@ -144,6 +179,7 @@ nlohmann::json metadata_of(const ClassifierSpec& spec) {
 
 void broadcast(ClassifierSets& sets, const ClassifierSpec& spec, const Communicator& ranks) {
     broadcast(sets.train, ranks);
+    sets.labelled = broadcast_value<std::uint64_t>(sets.labelled, ranks, 0);
     if (!spec.valid.empty()) broadcast(ranks.rank() == 0 ? *sets.valid : sets.valid.emplace(), ranks);
     if (!spec.test.empty()) broadcast(ranks.rank() == 0 ? *sets.test : sets.test.emplace(), ranks);
 }

@@ -21,18 +21,28 @@ struct ClassifierRequest {
     OptionTable table;
 };
 
+/// What the run learns from a classifier that is there already (finetune/distillation.hpp).
+struct Distillation {
+    std::string teacher;  ///< run or checkpoint; empty: there is none
+    double weight = 0;    ///< share of a labelled text's target
+    LayoutOptions layout = {};
+    explicit operator bool() const { return !teacher.empty(); }
+};
+
 struct ClassifierSpec : RunSpec {
     std::string train, valid, test;  ///< labelled sets; the last two may be empty
     std::vector<std::string> classes = {};
     std::size_t max_length = 0;  ///< longer texts are cut; 0: none
     ClassifierOptions classifier = {};
+    Distillation distillation = {};
     bool balanced = false;  ///< the classes' weights are to be those of balanced_class_weights
 };
 
 /// The labelled sets of a run, read and encoded.
 struct ClassifierSets {
-    LabelledSet train;
+    LabelledSet train;  ///< and behind its `labelled` records those of --distill-text, whose labels mean nothing
     std::optional<LabelledSet> valid, test;
+    std::size_t labelled = train.size();
 };
 
 /// What was asked for, with what the source says where nothing was given; all checks that need no data. Pure; throws

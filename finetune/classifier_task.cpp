@@ -156,8 +156,9 @@ StepPlan ClassifierTask::plan(std::uint64_t step) const {
                                   static_cast<std::size_t>(topology.at.data));
     const std::size_t context = model_.stage.config().context;
     const DocumentPlace first{mine.first, count_chunks(train_, std::span(records).first(mine.first), context)};
-    plan.batches = document_batches(train_, std::span(records).subspan(mine.first, mine.size()), first,
-                                    {context, options_.micro_batch, options_.padding, options_.wide.train});
+    plan.batches =
+        document_batches(train_, std::span(records).subspan(mine.first, mine.size()), first,
+                         {context, options_.micro_batch, options_.padding, options_.wide.train, options_.soft_labels});
     plan.rates = rates(step);
     return plan;
 }

@@ -50,6 +50,7 @@ struct ClassifierOptions {
     std::vector<float> class_weights;  ///< empty: 1
     double label_smoothing = 0;        ///< share of a target that all classes have alike
     WideScores wide = {};
+    std::vector<float> soft_labels = {};  ///< targets of the records, (records, classes); empty: their labels
     std::size_t micro_batch = 16;
     Token padding = 0;
 };
@@ -63,6 +64,9 @@ public:
     StepPlan plan(std::uint64_t step) const override;
     std::vector<float> class_weights() const override { return options_.class_weights; }
     double label_smoothing() const override { return options_.label_smoothing; }
+    const char* loss_name() const override {
+        return options_.soft_labels.empty() ? TrainingTask::loss_name() : "distilled loss";
+    }
     double flops(std::uint64_t) const override { return 0; }  // groups are frozen, rows padded
     bool evaluates() const override { return valid_ != nullptr || test_ != nullptr; }
     std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) override;

@@ -72,11 +72,17 @@ private:
                                 narrow(tokens.size())});
         if (s == 0 || parts_[s - 1].index != index) {
             batch.labels.push_back(set_.labels[record]);
-            const std::size_t classes = reading_.offsets.size() / set_.size();
-            const auto offsets = reading_.offsets.subspan(record * classes, classes);
-            batch.offsets.insert(batch.offsets.end(), offsets.begin(), offsets.end());
+            append_row(batch.offsets, reading_.offsets, record);
+            append_row(batch.soft_labels, reading_.soft_labels, record);
         }
         if (bounds.first == 0) batch.samples.push_back(record);
+    }
+
+    // Of a matrix with a row for each record, or of none.
+    void append_row(std::vector<float>& to, std::span<const float> rows, std::uint32_t record) const {
+        const std::size_t columns = rows.size() / set_.size();
+        const auto row = rows.subspan(record * columns, columns);
+        to.insert(to.end(), row.begin(), row.end());
     }
 
     const LabelledSet& set_;

@@ -15,6 +15,8 @@ struct Reading {
     Token padding = 0;
     /// What is added to the scores of each record of the set, (records, classes); empty: nothing.
     std::span<const float> offsets = {};
+    /// The target of each record, (records, classes); empty: its label.
+    std::span<const float> soft_labels = {};
 };
 
 /// Place in the global batch: of a document among the documents, of its first chunk among all chunks.

@@ -25,7 +25,7 @@ void drop_texts(ClassifierSets& sets) {
 WideFeatures restored(const WideContent& stored, const ClassifierSpec& spec, const LabelledSet& train,
                       const Communicator& world) {
     const std::string bytes = broadcast_text(std::string(text_of(stored.model)), world, 0);
-    std::vector<float> held_out = stored.held_out;
+    std::vector<float> held_out = stored.said;
     held_out.resize(broadcast_value<std::uint64_t>(held_out.size(), world, 0));
     world.broadcast(std::span<float>(held_out), 0);
     return together(world, [&] {
@@ -72,7 +72,8 @@ WideFeatures wide_features(ClassifierSets& sets, const ClassifierSpec& spec, con
 }
 
 LinearModel linear_model_of(const CheckpointInfo& info, std::size_t classes) {
-    check_usage(!info.wide.empty(), "the checkpoint's classifier has wide features, but the file does not hold them");
+    check_usage(!info.wide.model.empty(),
+                "the checkpoint's classifier has wide features, but the file does not hold them");
     LinearModel model = LinearModel::from_bytes(text_of(info.wide.model));
     check_usage(model.classes() == classes, "the checkpoint's wide features are of other classes than its classifier");
     return model;

@@ -33,10 +33,11 @@ struct MicroBatch {
     std::size_t sequences = 0, length = 0;
     std::vector<Token> inputs;   ///< (sequences, length)
     std::vector<Token> targets;  ///< language models: (sequences, length), negative where nothing is to be predicted
-    std::vector<std::int32_t> lengths;   ///< classifiers and predictions: real tokens of each sequence, at least 1
-    std::vector<Chunk> chunks;           ///< classifiers: which part of its document each sequence is; empty: all of it
-    std::vector<std::int32_t> labels;    ///< classifiers: the class of each document
-    std::vector<float> offsets;          ///< wide classifiers: what is added to their scores, (documents, classes)
+    std::vector<std::int32_t> lengths;  ///< classifiers and predictions: real tokens of each sequence, at least 1
+    std::vector<Chunk> chunks;          ///< classifiers: which part of its document each sequence is; empty: all of it
+    std::vector<std::int32_t> labels;   ///< classifiers: the class of each document
+    std::vector<float> soft_labels;     ///< classifiers: each document's target, (documents, classes); empty: its label
+    std::vector<float> offsets;         ///< wide classifiers: what is added to their scores, (documents, classes)
     std::vector<std::uint64_t> samples;  ///< which sample of the data each document that begins here is; may be empty
     std::uint32_t first_row = 0;         ///< of the GLOBAL batch's samples, the place of the first of these
     std::uint32_t first_sequence = 0;    ///< place of sequence 0 in the GLOBAL batch: same masks on any layout

@@ -33,6 +33,13 @@ void check_tokens(const std::vector<Token>& tokens, Token least, std::size_t cou
 
 std::span<std::byte> bytes_of(View<Real> view) { return std::as_writable_bytes(view.flat()); }
 
+/// Of a matrix with a row for each document, or of none.
+void append_row(std::vector<float>& to, std::span<const float> rows, std::size_t row, std::size_t columns) {
+    if (rows.empty()) return;
+    const auto its = rows.subspan(row * columns, columns);
+    to.insert(to.end(), its.begin(), its.end());
+}
+
 }  // namespace
 
 Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
@@ -107,6 +114,8 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
             check_tokens(batch.labels, 0, head_config_->classes);
             const std::size_t offsets = head_config_->wide ? batch.documents() * head_config_->classes : 0;
             check(batch.offsets.size() == offsets, "a wide head, and no other, adds an offset to every score");
+            check(batch.soft_labels.empty() || batch.soft_labels.size() == batch.documents() * head_config_->classes,
+                  "a soft label has a share for every class");
         }
         check(head_config_ || batch.chunks.empty(), "a language model does not read documents in chunks");
         first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
@@ -131,11 +140,8 @@ void Stage::list_documents() {
                       "the chunks of a document are not in order");
                 if (!chunk.begins()) continue;
                 long_.documents.labels.push_back(batch.labels[chunk.document]);
-                if (head_config_ && head_config_->wide) {
-                    const auto row = batch.offsets.begin() + std::ptrdiff_t(chunk.document * head_config_->classes);
-                    long_.documents.offsets.insert(long_.documents.offsets.end(), row,
-                                                   row + std::ptrdiff_t(head_config_->classes));
-                }
+                append_row(long_.documents.offsets, batch.offsets, chunk.document, head_config_->classes);
+                append_row(long_.documents.soft_labels, batch.soft_labels, chunk.document, head_config_->classes);
                 long_.documents.places.push_back(batch.first_sequence + static_cast<std::uint32_t>(s));
                 long_.score_rows.push_back(documents++);
             }

@@ -17,7 +17,8 @@ namespace {
 using nlohmann::json;
 
 // Paths that stand for what lies there.
-constexpr std::array<const char*, 5> inputs{"data", "train", "valid", "test", "tokenizer"};
+constexpr std::array<const char*, 7> inputs{"data",      "train",        "valid",       "test",
+                                            "tokenizer", "distill-from", "distill-text"};
 
 // They say where a run lives, what it writes, and how the ranks share the work: nothing of what is learned.
 // A vocabulary is taken over where parent and data, which are told apart, differ in it.
@@ -43,7 +44,7 @@ constexpr std::array<std::string_view, 17> of_the_job{"run",
 // keep their lineage.
 const std::map<std::string, json>& came_later() {
     static const std::map<std::string, json> options{
-        {"label-smoothing", 0.0}, {"ema", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}};
+        {"label-smoothing", 0.0}, {"ema", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}, {"distill-weight", 0.9}};
     return options;
 }
 
@@ -88,7 +89,7 @@ std::optional<std::uint64_t> parent_of(const json& lineage) {
 void check_same_data(const json& before, const RunSpec& now) {
     const json inputs_before = before.value("inputs", json::object());
     for (const auto& [name, fingerprint] : now.inputs)
-        if (name == "data" || name == "train")
+        if (name == "data" || name == "train" || name == "distill-text")
             check_usage(inputs_before.value(name, hexadecimal(fingerprint)) == hexadecimal(fingerprint),
                         fmt::format("--{} {} holds other data than the run began with: give it those, or another --run",
                                     name, now.options.value(name, "")));

@@ -211,9 +211,6 @@ private:
         return seconds > 0 ? static_cast<double>(tokens()) / seconds : 0;
     }
 
-    // Of training; that of an evaluation is never smoothed.
-    const char* name_of_loss() const { return task_.label_smoothing() > 0 ? "smoothed loss" : "loss"; }
-
     void log(const StepPlan& plan, const StepResult& result) {
         last_loss_ = result.loss;
         const bool writes = progress_.step % run_.log_interval == 0 || progress_.step == task_.steps();
@@ -221,7 +218,7 @@ private:
         if (!leader_) return;
         const double rate = plan.rates.rate.back(), speed = tokens_per_second();
         bar_.update(progress_.step,
-                    fmt::format("{} {:.3f}  {}", name_of_loss(), result.loss, format_rate(speed, "tokens")));
+                    fmt::format("{} {:.3f}  {}", task_.loss_name(), result.loss, format_rate(speed, "tokens")));
         if (!writes) return;
         Record record;
         record["kind"] = "train";
@@ -293,7 +290,7 @@ private:
         if (!leader_) return;
         fmt::print(stderr, "{}: {} steps, {} tokens, {}, {}, last {} {:.4f}\n", description_.title, progress_.step,
                    format_count(static_cast<double>(progress_.tokens)), format_duration(seconds_since(begin_)),
-                   format_rate(tokens_per_second(), "tokens"), name_of_loss(), last_loss_);
+                   format_rate(tokens_per_second(), "tokens"), task_.loss_name(), last_loss_);
         for (const Record& record : last_evaluation_) {
             if (record.value("step", std::uint64_t{0}) != progress_.step) continue;
             if (progress_.of_step && !record.contains("of_step")) continue;

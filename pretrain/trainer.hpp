@@ -40,6 +40,8 @@ public:
     virtual std::vector<float> class_weights() const { return {}; }
     /// Share of a target that all classes have alike in training; 0: none.
     virtual double label_smoothing() const { return 0; }
+    /// Of training, for people; that of an evaluation is never smoothed.
+    virtual const char* loss_name() const { return label_smoothing() > 0 ? "smoothed loss" : "loss"; }
     /// Whether there is anything to be judged on.
     virtual bool evaluates() const = 0;
     /// Records of an evaluation: after the last update (`last`), or in between. May be empty. None if it was left off

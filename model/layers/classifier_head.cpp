@@ -13,7 +13,7 @@ namespace {
 
 /// Of a micro-batch that holds all chunks of its documents.
 Documents documents_of(const MicroBatch& batch) {
-    Documents documents{batch.labels, {}, batch.offsets};
+    Documents documents{batch.labels, {}, batch.offsets, batch.soft_labels};
     for (std::size_t s = 0; s < batch.sequences; ++s)
         if (batch.chunk(s).begins()) documents.places.push_back(batch.first_sequence + static_cast<std::uint32_t>(s));
     return documents;
@@ -24,19 +24,39 @@ double weight_of(const PassOptions& options, std::int32_t label) {
                                          : static_cast<double>(options.class_weights[static_cast<std::size_t>(label)]);
 }
 
-// s_label - mean_c s_c: what a loss gains where the target is all classes alike instead of the label.
-double smoothed_part(const Real* scores, Real maximum, std::int32_t label, std::size_t classes) {
-    double sum = 0;  // below the maximum, as exp_and_sum has them
-    for (std::size_t c = 0; c < classes; ++c) sum += static_cast<double>(scores[c] - maximum);
-    return static_cast<double>(scores[label] - maximum) - sum / static_cast<double>(classes);
-}
+/// What a document's target differs in from onehot(label).
+class Target {
+public:
+    Target(const Documents& documents, std::size_t i, double smoothing, std::size_t classes)
+        : label_(static_cast<std::size_t>(documents.labels[i])),
+          given_(documents.soft_labels.empty() ? nullptr : documents.soft_labels.data() + i * classes),
+          smoothing_(smoothing),
+          classes_(classes) {}
+    bool is_hard() const { return given_ == nullptr && smoothing_ == 0; }
 
-// Its gradient: share (onehot(label) - 1 / classes)
-void smooth_gradient(Real* gradient, double share, std::int32_t label, std::size_t classes) {
-    const auto each = static_cast<Real>(share / static_cast<double>(classes));
-    for (std::size_t c = 0; c < classes; ++c) gradient[c] -= each;
-    gradient[label] += static_cast<Real>(share);
-}
+    // s_label - sum_c t_c s_c: what the loss gains. Below the maximum, as exp_and_sum has the scores.
+    double more_loss(const Real* scores, Real maximum) const {
+        double more = static_cast<double>(scores[label_] - maximum);
+        for (std::size_t c = 0; c < classes_; ++c) more -= share(c) * static_cast<double>(scores[c] - maximum);
+        return more;
+    }
+    // Its gradient, onehot(label) - t, times `scale`.
+    void add_gradient(Real* gradient, double scale) const {
+        for (std::size_t c = 0; c < classes_; ++c) gradient[c] -= static_cast<Real>(scale * share(c));
+        gradient[label_] += static_cast<Real>(scale);
+    }
+
+private:
+    double share(std::size_t c) const {
+        if (given_ != nullptr) return static_cast<double>(given_[c]);
+        return smoothing_ / static_cast<double>(classes_) + (c == label_ ? 1 - smoothing_ : 0);
+    }
+
+    std::size_t label_;
+    const float* given_;
+    double smoothing_;
+    std::size_t classes_;
+};
 
 }  // namespace
 
@@ -46,7 +66,7 @@ Documents Documents::part(Range range) const {
         return std::vector(all.begin() + static_cast<std::ptrdiff_t>(range.first * each),
                            all.begin() + static_cast<std::ptrdiff_t>(range.last * each));
     };
-    return {of(labels), of(places), of(offsets)};
+    return {of(labels), of(places), of(offsets), of(soft_labels)};
 }
 
 ClassifierHead::ClassifierHead(ParameterStore& store, const ModelConfig& model, const ClassifierConfig& config,
@@ -172,11 +192,11 @@ double ClassifierHead::judge_rows(const Activations& act, const Documents& docum
     const std::int32_t* labels = documents.labels.data();
     blocks_forward(act, documents, options);
     row_maximum(maximum, act.scores.data, n, classes, classes);
-    const double smoothing = options.label_smoothing;
+    const auto target_of = [&](std::size_t i) { return Target(documents, i, options.label_smoothing, classes); };
     double loss = 0;
-    for (std::size_t i = 0; smoothing > 0 && i < n; ++i)
-        loss += smoothing * weight_of(options, labels[i]) *
-                smoothed_part(act.scores.row(i), maximum[i], labels[i], classes);
+    for (std::size_t i = 0; i < n; ++i)
+        if (const Target soft = target_of(i); !soft.is_hard())
+            loss += weight_of(options, labels[i]) * soft.more_loss(act.scores.row(i), maximum[i]);
     exp_and_sum(act.scores.data, sum, target, maximum, labels, 0, n, classes, classes);
     for (std::size_t i = 0; i < n; ++i) {
         const double weight = weight_of(options, labels[i]);
@@ -185,8 +205,9 @@ double ClassifierHead::judge_rows(const Activations& act, const Documents& docum
     }
     if (!options.training) return loss;
     cross_entropy_gradient(act.scores.data, sum, scale_of, labels, 0, n, classes, classes);
-    for (std::size_t i = 0; smoothing > 0 && i < n; ++i)
-        smooth_gradient(act.scores.row(i), smoothing * static_cast<double>(scale_of[i]), labels[i], classes);
+    for (std::size_t i = 0; i < n; ++i)
+        if (const Target soft = target_of(i); !soft.is_hard())
+            soft.add_gradient(act.scores.row(i), static_cast<double>(scale_of[i]));
     blocks_backward(act, documents, options);
     return loss;
 }

@@ -1,11 +1,10 @@
 #pragma once
 // Classifier head (Howard & Ruder 2018, section 3.3): concat pooling over a document's tokens, then two blocks of
-// normalisation, dropout and a linear layer, ReLU between them; cross-entropy over the classes, or, with
-// label smoothing e (Szegedy et al. 2016, section 7), against (1 - e) onehot(label) + e / classes: the loss of a
-// document
-//   (1 - e) (log Z - s_label) + e (log Z - mean_c s_c),   its gradient by the scores  p - (1 - e) onehot(label) - e /
-//   classes,
-// both times the weight of its class.
+// normalisation, dropout and a linear layer, ReLU between them; cross-entropy against a target t over the classes,
+// which sums to one: onehot(label); with label smoothing e (Szegedy et al. 2016, section 7) (1 - e) onehot(label) + e /
+// classes; or a soft label of the document's own. Its loss and the gradient by the scores s,
+//   log Z - sum_c t_c s_c   and   p - t,   p = exp(s) / Z,
+// are both times the weight of the label's class.
 
 #include <memory>
 #include <optional>
@@ -33,6 +32,7 @@ struct Documents {
     std::vector<std::int32_t> labels;
     std::vector<std::uint32_t> places;  ///< of its first chunk in the GLOBAL batch: names its dropout masks
     std::vector<float> offsets;         ///< (documents, classes), or empty
+    std::vector<float> soft_labels;     ///< (documents, classes), or empty
     std::size_t size() const { return places.size(); }
     Documents part(Range range) const;
 };

@@ -38,8 +38,10 @@ std::vector<MicroBatch> micro_batches(const Task& task, std::size_t step, Range 
                                   count_chunks(set, std::span(records).first(sequences.first), task.config.context)};
         const std::vector<float> offsets =
             random_offsets(task.head->wide ? set.size() : 0, set.classes.size(), seed + step);
+        const std::vector<float> targets =
+            random_soft_labels(task.head->wide ? 0 : set.size(), set.classes.size(), seed + step);
         return document_batches(set, std::span(records).subspan(sequences.first, sequences.size()), first,
-                                {task.config.context, task.micro_batch, 0, offsets});
+                                {task.config.context, task.micro_batch, 0, offsets, targets});
     }
     std::vector<MicroBatch> batches;
     for (std::size_t first = sequences.first; first < sequences.last; first += task.micro_batch) {

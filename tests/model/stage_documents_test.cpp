@@ -102,6 +102,7 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
             const Transformer reference(config, model.store);
             const LabelledSet set = random_documents(mixed_lengths, config.vocabulary, classes, 6);
             const std::vector<float> offsets = random_offsets(head.wide ? set.size() : 0, classes, 6);
+            const std::vector<float> targets = random_soft_labels(which % 2 == 0 ? set.size() : 0, classes, 8);
             constexpr std::size_t before = 11;  // chunks of the global batch
             double losses[2] = {0, 0};
             std::vector<double> probabilities;
@@ -112,7 +113,11 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
                     const Row log_p = Transformer::log_softmax(reference.with_offsets(
                         reference.classes(document, place, options(training), head), offsets, i));
                     const auto label = static_cast<std::size_t>(set.labels[i]);
-                    losses[training] -= static_cast<double>(options(training).class_weights[label]) * log_p[label];
+                    double loss = -log_p[label];
+                    if (!targets.empty()) loss = 0;
+                    for (std::size_t c = 0; c < targets.size() / set.size(); ++c)
+                        loss -= static_cast<double>(targets[i * classes + c]) * log_p[c];
+                    losses[training] += static_cast<double>(options(training).class_weights[label]) * loss;
                     place += static_cast<std::uint32_t>(chunk_count(document.size(), context));
                     if (training) continue;
                     for (double x : log_p) probabilities.push_back(std::exp(x));
@@ -120,7 +125,7 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
             }
             for (std::size_t micro_batch : {1u, 3u, 8u})
                 for (int threads : {1, 2}) {
-                    const auto batches = batches_of(set, context, micro_batch, before, offsets);
+                    const auto batches = batches_of(set, context, micro_batch, before, offsets, targets);
                     for (bool training : {false, true})
                         EXPECT_NEAR(model.pass(batches, options(training), threads) / losses[training], 1, tolerance)
                             << tiny_configs()[which].name << ", " << to_string(pooling) << ", " << micro_batch;

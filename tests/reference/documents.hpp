@@ -34,8 +34,9 @@ inline std::vector<std::uint32_t> all_records(const LabelledSet& set) {
 }
 
 inline std::vector<MicroBatch> batches_of(const LabelledSet& set, std::size_t context, std::size_t micro_batch,
-                                          std::size_t first_chunk = 0, std::span<const float> offsets = {}) {
-    return document_batches(set, all_records(set), {0, first_chunk}, {context, micro_batch, 0, offsets});
+                                          std::size_t first_chunk = 0, std::span<const float> offsets = {},
+                                          std::span<const float> soft_labels = {}) {
+    return document_batches(set, all_records(set), {0, first_chunk}, {context, micro_batch, 0, offsets, soft_labels});
 }
 
 /// What another model says of every document.
@@ -43,6 +44,20 @@ inline std::vector<float> random_offsets(std::size_t documents, std::size_t clas
     std::vector<float> offsets;
     for (std::size_t i = 0; i < documents * classes; ++i) offsets.push_back(random_offset(seed, i));
     return offsets;
+}
+
+/// A target for every document: shares of classes, in multiples of 2^-10, so that their sum is one to the bit.
+inline std::vector<float> random_soft_labels(std::size_t documents, std::size_t classes, std::uint64_t seed) {
+    std::vector<float> targets;
+    for (std::size_t i = 0; i < documents; ++i) {
+        std::size_t rest = 1024;
+        for (std::size_t c = 0; c < classes; ++c) {
+            const std::size_t share = c + 1 < classes ? random_key(seed, i * classes + c) % (rest + 1) : rest;
+            targets.push_back(static_cast<float>(share) / 1024);
+            rest -= share;
+        }
+    }
+    return targets;
 }
 
 }  // namespace ulmpi::reference

@@ -53,8 +53,11 @@ public:
             const double weight = options.class_weights.empty() ? 1 : static_cast<double>(options.class_weights[label]);
             const Row log_p = log_softmax(with_offsets(classes(batch, s, options, head), batch.offsets, s));
             const double each = options.label_smoothing / static_cast<double>(log_p.size());
-            for (std::size_t c = 0; c < log_p.size(); ++c)
-                total -= weight * (each + (c == label ? 1 - options.label_smoothing : 0)) * log_p[c];
+            for (std::size_t c = 0; c < log_p.size(); ++c) {
+                const double share = batch.soft_labels.empty() ? each + (c == label ? 1 - options.label_smoothing : 0)
+                                                               : double(batch.soft_labels[s * log_p.size() + c]);
+                total -= weight * share * log_p[c];
+            }
         }
         return total;
     }

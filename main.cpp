@@ -40,7 +40,7 @@ const std::vector<Command>& commands() {
         {"evaluate", "perplexity of a language model, or accuracy of a classifier", evaluate_command},
         {"generate", "samples text from a language model", generate_command},
         {"checkpoint", "checkpoints: show | verify | slim | ensemble | import | export", checkpoint_command},
-        {"bench", "speed of this machine: step | gemm", bench_command},
+        {"bench", "speed of this machine: step | predict | gemm", bench_command},
     };
     return table;
 }

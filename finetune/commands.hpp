@@ -11,5 +11,6 @@ namespace ulmpi {
 int finetune_command(std::span<const std::string> arguments, const Communicator& world);
 int predict_command(std::span<const std::string> arguments, const Communicator& world);
 int evaluate_command(std::span<const std::string> arguments, const Communicator& world);
+int bench_command(std::span<const std::string> arguments, const Communicator& world);
 
 }  // namespace ulmpi

@@ -33,6 +33,8 @@ public:
     /// it was left off. Collective; alike on all ranks.
     std::optional<Judgement> ask(const LabelledSet& rows, const LeaveOff& leave_off = {});
 
+    const RankModel& model() const { return *model_; }
+
 private:
     std::optional<std::vector<float>> ask_member(std::size_t member, const LabelledSet& rows,
                                                  std::span<const float> words, const LeaveOff& leave_off);

@@ -71,6 +71,15 @@ double training_flops(const ModelConfig& c, std::uint64_t parameters) {
     return 6 * static_cast<double>(parameters - positions) + 12 * static_cast<double>(c.layers * c.hidden * c.context);
 }
 
+// Lookups of tokens and positions are no products; of the products a text's tokens take two operations a weight, and
+// attention two of 2 x hidden a pair of positions.
+double forward_flops(const ModelConfig& c, std::uint64_t parameters, std::size_t length) {
+    const std::size_t positions = c.position == PositionEmbedding::learned ? c.context * c.hidden : 0;
+    const auto n = static_cast<double>(length);
+    return 2 * static_cast<double>(parameters - positions - c.vocabulary * c.hidden) * n +
+           4 * static_cast<double>(c.layers * c.hidden) * n * (n + 1) / 2;
+}
+
 std::uint32_t dropout_place_of_block(std::size_t block) { return static_cast<std::uint32_t>(1 + 3 * block); }
 std::uint32_t dropout_place_after(const ModelConfig& c) { return dropout_place_of_block(c.layers); }
 

@@ -48,6 +48,9 @@ double residual_deviation(const ModelConfig&);
 /// is usually counted: 6 a parameter that is multiplied by (position embeddings are not), and 12 L d T of attention as
 /// if it were not causal.
 double training_flops(const ModelConfig&, std::uint64_t parameters);
+/// Of forward alone for a text of so many tokens, without the lookups and as causal attention needs them; the head's
+/// weights count once a token like all others.
+double forward_flops(const ModelConfig&, std::uint64_t parameters, std::size_t length);
 
 /// Dropout places, numbered through the whole model: 0 the embedding, then three for each block (attention
 /// probabilities, attention's residual, feed-forward's residual), then those of a classifier head.

@@ -10,6 +10,5 @@ namespace ulmpi {
 
 int pretrain_command(std::span<const std::string> arguments, const Communicator& world);
 int generate_command(std::span<const std::string> arguments, const Communicator& world);
-int bench_command(std::span<const std::string> arguments, const Communicator& world);
 
 }  // namespace ulmpi

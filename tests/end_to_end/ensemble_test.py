@@ -52,6 +52,22 @@ class Ensemble(Workshop):
             said = json.loads(self.ok("evaluate --model whole.h5 --test test.tsv", layout=layout))
             self.assertAlmostEqual(said["accuracy"], right / len(labels), delta=1e-6)
 
+    def test_bench_predict_counts_what_is_multiplied(self):
+        with h5py.File("whole.h5") as file:
+            weights = sum(item.size for name, item in tensors("whole.h5").items()
+                          if name.startswith("member.0/") and "embedding" not in name)
+            width = file["member.0/token_embedding"].shape[1]
+        for model, members in (("run-1", 1), ("whole.h5", 3)):
+            for layout in ("1", "dp2", "tp2"):
+                said = json.loads(self.ok(f"bench predict --model {model} --input lines.txt --steps 1", layout=layout))
+                self.assertEqual((said["members"], said["texts"]), (members, 60))
+                seconds = said["texts"] / said["texts_per_s"]
+                self.assert_close(said["tokens"], said["tokens_per_s"] * seconds, 1e-4, "tokens")
+                # of every token by every weight; of pairs of positions, were all texts equally long
+                pairs = said["tokens"] * (said["tokens"] / said["texts"] + 1) / 2
+                least = members * (2 * weights * said["tokens"] + 4 * 2 * width * pairs)
+                self.assertTrue(least * 0.999 < said["gflops"] * 1e9 * seconds < 1.05 * least, said)
+
     def test_the_file(self):
         shown = json.loads(self.ok("checkpoint show whole.h5"))
         self.assertEqual(shown["format_version"], 4)

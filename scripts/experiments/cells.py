@@ -98,6 +98,7 @@ class Bench:
     test: Path | None = None  # the test file, where its figure is to be reported
     commands: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)  # of each command
+    sure: list[float] = field(default_factory=list)  # probability of each answer, where the method says it
 
     def run(self, command: list[Any]) -> str:
         """Its standard output. What it says beside goes to a log, whose end is shown when it fails."""

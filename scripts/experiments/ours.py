@@ -76,6 +76,15 @@ class Program:
         """Of the weights that a run starts from."""
         return sha256(Path(self.shown["path"]))
 
+    def ask(self, model: Path, texts: list[str], bench: Bench, *options: str) -> list[str]:
+        """What a classifier says of texts; how sure it is of each stays on the bench."""
+        asked, said = bench.folder / "texts.txt", bench.folder / "said.tsv"
+        write_lines(asked, texts)
+        bench.run([*self.on_ranks(), "predict", "--model", model, "--input", asked, "--output", said, *options])
+        rows = [line.split("\t") for line in read_lines(said)[1:]]
+        bench.sure = [max(map(float, row[1:])) for row in rows]
+        return [row[0] for row in rows]
+
     def shape(self) -> list[str]:
         """The options of a model of the same shape."""
         return [text for key, option in SHAPE.items() for text in (f"--{option}", as_option(self.shown["model"][key]))]
@@ -106,6 +115,11 @@ class Domain:
     def options(self) -> list[str]:
         return DOMAIN + ["--epochs", DOMAIN_EPOCHS.get(self.task, OTHER_DOMAIN_EPOCHS)]
 
+    @property
+    def marked_with(self) -> list[Any]:
+        """What else the model depends on."""
+        return []
+
     @cached_property
     def texts_mark(self) -> str:
         return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
@@ -113,7 +127,7 @@ class Domain:
     @cached_property
     def folder(self) -> Path:
         """By a mark of all that the model depends on."""
-        made_from = mark([self.program.model_identity, self.options(), self.texts_mark])
+        made_from = mark([self.program.model_identity, self.options(), self.texts_mark, *self.marked_with])
         return self.program.work / "domain" / f"{self.task}-{made_from}"
 
     def run(self) -> Path:
@@ -171,14 +185,11 @@ class Ours(Method):
         return ["--tokenizer", str(self.program.tokenizer()), *self.program.shape()]
 
     def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
-        rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))
+        rows, run = bench.folder / "rows.tsv", bench.folder / "run"
         write_rows(rows, train)
-        write_lines(asked, texts)
         bench.run([*self.program.on_ranks(), "finetune", "classifier", *self.start(bench), "--train", rows, "--run", run,
                    *options["options"], "--seed", str(bench.seed + 1)])
-        bench.run([*self.program.on_ranks(), "predict", "--model", run, "--input", asked, "--output", said,
-                   "--threads-per-rank", "1"])
-        return [line.split("\t", 1)[0] for line in read_lines(said)[1:]]
+        return self.program.ask(run, texts, bench, "--threads-per-rank", "1")
 
 
 def as_option(value: Any) -> str:
@@ -200,11 +211,9 @@ class Fit(Method):
         return [{"minutes": self.minutes}]
 
     def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
-        rows, asked, said, run = (bench.folder / name for name in ("rows.tsv", "texts.txt", "said.tsv", "run"))
+        rows, run = bench.folder / "rows.tsv", bench.folder / "run"
         write_rows(rows, train)
-        write_lines(asked, texts)
         bench.run([*self.program.on_ranks(), "fit", "--train", rows, *(["--test", bench.test] if bench.test else []),
                    *(["--text", *self.text] if self.text else []), "--init-from", self.program.model, "--run", run,
                    "--minutes", str(options["minutes"])])
-        bench.run([*self.program.on_ranks(), "predict", "--model", run, "--input", asked, "--output", said])
-        return [line.split("\t", 1)[0] for line in read_lines(said)[1:]]
+        return self.program.ask(run, texts, bench)

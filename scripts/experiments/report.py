@@ -24,7 +24,14 @@ TITLES = {
     "scratch": "ulmpi from scratch",
     "without-stage-2": "ulmpi without stage 2",
     "three-stages": "**ulmpi, three stages**",
+    "ensemble": "ulmpi, three stages, three networks in one file",
+    "distilled": "ulmpi, three stages, one network distilled from those",
+    "transferred-vocabulary": "ulmpi, three stages, the domain's own vocabulary, transferred",
+    "random-vocabulary": "ulmpi, three stages, the domain's own vocabulary, random rows",
 }
+COMPARED = [("three-stages", other) for other in ("scratch", "last-layer", "without-stage-2")] + [
+    ("ensemble", "three-stages"), ("distilled", "ensemble"), ("transferred-vocabulary", "random-vocabulary"),
+    ("transferred-vocabulary", "three-stages")]
 BASELINES = ("majority", "tf-idf", "nb-ngrams", "fasttext", "fastai-ulmfit")
 SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb"}
 
@@ -41,7 +48,7 @@ Differences are paired: for each test row the mean over seeds of one error minus
 over rows plus the variance between seeds, label draws included, divided by the number of seeds. "Below" and "above" mean
 by more than two of these; anything less is "level". The verdict is against every baseline at once (the commonest label,
 TF-IDF, n-grams, fastText, fastai): below means below each of them. "Once" leaves out the test rows whose letters and
-digits occur in a training row. Seconds are those of training on all rows and testing, a seed; choosing the strength and
+digits occur in a training row. "Calibration" is the expected calibration error in %, of 15 bins of equal width. Seconds are those of training on all rows and testing, a seed; choosing the strength and
 what all cells of a task share (stage 2) stand beside.
 """
 
@@ -72,6 +79,11 @@ def seconds(records: list[Record], key: str) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
+def calibration(records: list[Record]) -> str:
+    errors = [record["calibration_error"] for record in records if "calibration_error" in record]
+    return f"{100 * statistics.fmean(errors):.1f}" if errors else ""
+
+
 def in_order(names: Any) -> list[str]:
     return sorted(names, key=lambda name: (list(TITLES).index(name) if name in TITLES else len(TITLES), name))
 
@@ -81,8 +93,8 @@ def table(group: Group, labels: str) -> list[str]:
     errors = {method: error(own) for method, own in wrong.items()}
     baselines = [method for method in group if method in BASELINES]
     best = min(baselines, key=lambda method: errors[method].mean, default=None)
-    lines = ["| classifier | error, % | once | seeds | less the best baseline's | verdict | seconds | + choice | + shared |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| classifier | error, % | once | seeds | less the best baseline's | verdict | calibration | seconds | + choice | + shared |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for method in in_order(group):
         records = group[method]
         to = {other: difference(wrong[method], wrong[other], labels != "all") for other in baselines if other != method}
@@ -92,19 +104,20 @@ def table(group: Group, labels: str) -> list[str]:
         lines.append("| " + " | ".join([
             title(method), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
             str(len(records)), "(the best)" if method == best else per_cent(to[best], "+") if to.get(best) else "",
-            verdict_of_all(all_of_them) if judged else "", seconds(records, "seconds"),
+            verdict_of_all(all_of_them) if judged else "", calibration(records), seconds(records, "seconds"),
             seconds(records, "tuning_seconds"), seconds(records, "shared_seconds")]) + " |")
     return lines + [""] + comparisons(wrong, labels) + minutes_kept(group)
 
 
 def comparisons(wrong: dict[str, Wrong], labels: str) -> list[str]:
-    """What each of our stages brings: three stages beside the same without some of them."""
+    """What each part brings: our methods beside the same without it."""
     lines = []
-    for other in ("scratch", "last-layer", "without-stage-2"):
-        if "three-stages" in wrong and other in wrong:
-            found = difference(wrong["three-stages"], wrong[other], labels != "all")
+    for ours, other in COMPARED:
+        if ours in wrong and other in wrong:
+            found = difference(wrong[ours], wrong[other], labels != "all")
             if found:
-                lines.append(f"Three stages less {TITLES[other]}: {per_cent(found, '+')}, {verdict(found)}.")
+                lines.append(f"{TITLES[ours].strip('*').removeprefix('ulmpi, ').capitalize()} less "
+                             f"{TITLES[other].strip('*')}: {per_cent(found, '+')}, {verdict(found)}.")
     return lines + [""] if lines else []
 
 

@@ -16,9 +16,11 @@ from typing import Any
 from baselines import BASELINES
 from cells import (ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack, portable,
                    words)
+from ensembles import Distilled, Ensemble
 from labelled import Row, draw, folds, read_rows, repeated, sha256
 from ours import RECIPES, Domain, Fit, Ours, Program
 from peers import FastaiUlmfit
+from vocabularies import OwnVocabulary
 
 # The tables: for each number of labels, so many seeds.
 TABLES = {
@@ -28,6 +30,7 @@ TABLES = {
     "imdb": {"100": 3, "500": 3, "2000": 3, "all": 1},
 }
 NEW_SET = {"500": 3}
+BY_NAME_ALONE = ("transferred-vocabulary", "random-vocabulary", "ensemble", "distilled")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ def methods(task: Task, program: Program, options: argparse.Namespace) -> dict[s
                                               program.work, domain, options.fastai_venv)
     if task.name in TABLES:
         known |= {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
+    # Those that are asked for by name alone.
+    for rows in ("transferred", "random"):
+        known[f"{rows}-vocabulary"] = Ours(program, OwnVocabulary(program, task.name, task.train_file, rows),
+                                           RECIPES["three-stages"])
+    known |= {"ensemble": Ensemble(program, domain), "distilled": Distilled(program, domain)}
+    known = {name: method for name, method in known.items() if name not in BY_NAME_ALONE or name in (options.only or [])}
     return known | {f"fit-{m:g}": Fit(program, m, tuple(options.text)) for m in options.minutes}
 
 
@@ -125,6 +134,7 @@ class Worker:
         said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
         seconds, cpu = time.time() - started, sum(os.times()[:4]) - cpu_started
         wrong = which_wrong(said, test)
+        calibration = {"calibration_error": calibration_error(bench.sure, wrong)} if bench.sure else {}
         twice = set(repeated(self.task.train, test))
         once = [one for number, one in enumerate(wrong) if number not in twice]
         record = {
@@ -132,7 +142,7 @@ class Worker:
             "n": len(test), "error": sum(wrong) / len(test),
             "n_unrepeated": len(once), "error_unrepeated": sum(once) / len(once) if once else None,
             "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
-            "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"],
+            "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"], **calibration,
             "shared_seconds": round(shared.seconds, 1), "options": chosen["options"],
             "commands": [portable(command, {str(self.work): "WORK"} | self.names) for command in shared.commands + bench.commands],
             "command_seconds": bench.seconds,
@@ -145,6 +155,15 @@ class Worker:
 
 def which_wrong(said: list[str], rows: list[Row]) -> list[bool]:
     return [own != label for own, (label, _) in zip(said, rows, strict=True)]
+
+
+def calibration_error(sure: list[float], wrong: list[bool]) -> float:
+    """Expected calibration error of 15 bins of equal width: sum over bins of |answers that are right - probabilities|,
+    divided by the rows."""
+    gaps = [0.0] * 15
+    for probability, one in zip(sure, wrong, strict=True):
+        gaps[min(14, int(15 * probability))] += (not one) - probability
+    return sum(map(abs, gaps)) / len(wrong)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -21,6 +21,7 @@ import cells  # noqa: E402
 import labelled  # noqa: E402
 import ours  # noqa: E402
 import table  # noqa: E402
+import vocabularies  # noqa: E402
 
 SHAPE = "--num-layers 2 --hidden-size 48 --num-attention-heads 4 --seq-length 32 --activation swiglu --linear-bias off"
 
@@ -50,11 +51,11 @@ class Experiments(Workshop):
         super().tearDownClass()
 
     @classmethod
-    def run_table(cls, model="one", status=0):
+    def run_table(cls, model="one", status=0, work="work", only=tuple(ours.RECIPES)):
         output = io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            ended = table.main(["--task", "trec6", "--data", "data", "--labels", "60", "--seeds", "1", "--work", "work",
-                                "--init-from", model, "--ulmpi", cls.ulmpi, "--ranks", "1", "--only", *ours.RECIPES])
+            ended = table.main(["--task", "trec6", "--data", "data", "--labels", "60", "--seeds", "1", "--work", work,
+                                "--init-from", model, "--ulmpi", cls.ulmpi, "--ranks", "1", "--only", *only])
         if ended != status:
             raise AssertionError(output.getvalue())
         return output.getvalue()
@@ -64,6 +65,24 @@ class Experiments(Workshop):
         for record in self.results.values():
             self.assertEqual((record["rows"], record["n"]), (60, 60))
             self.assertLess(record["error"], 0.4)  # chance: 0.67
+
+    def test_ensembles_and_vocabularies_by_name_alone(self):
+        vocabularies.VOCABULARY = "330"
+        self.run_table(work="more", only=("ensemble", "distilled", "transferred-vocabulary"))
+        found = {record["method"]: record for record in cells.Records(Path("more/results.jsonl")).all()}
+        self.assertEqual(list(found), ["transferred-vocabulary", "ensemble", "distilled"])
+        for record in found.values():
+            self.assertLess(record["error"], 0.4)
+            self.assertTrue(0 <= record["calibration_error"] <= 1)
+        own = found["transferred-vocabulary"]["commands"]
+        self.assertEqual(sum("--vocab-size 330" in command for command in own), 1)
+        self.assertEqual(sum("--transfer-vocabulary on" in command for command in own), 1)
+        seeds = [command.split("--seed ")[1].split()[0] for command in found["ensemble"]["commands"] if "--seed" in command]
+        self.assertEqual(seeds, ["1", "101", "201"])
+        distilled = [command for command in found["distilled"]["commands"] if "finetune classifier" in command]
+        self.assertEqual(len(distilled), 1)  # the networks are those of the ensemble's row
+        self.assertIn("--distill-from WORK/ensembles/", distilled[0])
+        self.assertEqual(os.listdir("more/cells"), [])
 
     def test_scratch_chooses_its_own_rate(self):
         record = self.results["scratch"]

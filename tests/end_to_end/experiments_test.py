@@ -139,6 +139,13 @@ class Statistics(unittest.TestCase):
         self.assertEqual(compare.verdict_of_all([below, level]), "level")
         self.assertEqual(compare.verdict_of_all([below, above, level]), "above")
 
+    def test_calibration(self):
+        """By hand: of ten answers that are 0.9 sure eight are right; of four that are 0.54 and 0.55 sure all."""
+        sure = [0.9] * 10 + [0.54, 0.54, 0.55, 0.55]
+        wrong = [True, True] + [False] * 12
+        self.assertAlmostEqual(table.calibration_error(sure, wrong), (10 * 0.1 + 2 * 0.46 + 2 * 0.45) / 14)
+        self.assertEqual(table.calibration_error([1.0, 1.0], [False, False]), 0)
+
     def test_a_row_is_a_bit(self):
         draw = random.Random(2)
         for rows in (1, 7, 8, 9, 1000, 25000):

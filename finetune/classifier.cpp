@@ -39,10 +39,12 @@ void ClassifierStageOptions::declare(OptionTable& table) {
     table.group("Classifier");
     add_recipe_option(
         table, recipe,
-        fmt::format("nothing frozen, factor {}, slanted triangular rate of {}, dropout {}, {} to {} epochs, "
-                    "more of few texts, batches of {}, from {} texts on {}",
-                    best_recipe.factor, best_recipe.rate, best_recipe.dropout, best_recipe.least_epochs,
-                    best_recipe.most_epochs, best_recipe.batch, best_recipe.large_set, best_recipe.large_batch),
+        fmt::format(
+            "nothing frozen, factor {}, slanted triangular rate of {} ({} from scratch), dropout {}, {} to {} epochs, "
+            "more of few texts, batches of {}, from {} texts on {}",
+            best_recipe.factor, best_recipe.rate, best_recipe.scratch_rate, best_recipe.dropout,
+            best_recipe.least_epochs, best_recipe.most_epochs, best_recipe.batch, best_recipe.large_set,
+            best_recipe.large_batch),
         "gradual unfreezing, factor 2.6, rate 3e-3, 8 epochs, batches of 32, the model's own dropout");
     table.add("gradual-unfreezing", classifier.gradual_unfreezing, "one group an epoch from the head down, then all");
     table.add("discriminative-factor", classifier.discriminative_factor,

@@ -4,6 +4,7 @@
 
 #include "checkpoints/format.hpp"
 #include "data/publish.hpp"
+#include "data/shared_runs.hpp"
 #include "finetune/fit_baselines.hpp"
 #include "finetune/fit_members.hpp"
 #include "finetune/fit_rows.hpp"
@@ -51,6 +52,7 @@ public:
                               best_classes(said->network, fit_.task.test->classes.size()),
                               texts_among(*fit_.task.test, fit_.task.train)};
         }
+        if (fit_.leader && fit_.task.test) look_for_shared_runs(*fit_.task.test);
         result_.seconds = fit_.clock.spent();
         if (fit_.leader) write();
         return true;
@@ -81,6 +83,16 @@ private:
         if (fit_.task.test || labels.empty()) return;
         result_.judged = std::move(judged);
         add("cross-validation", result_.judged.rows, result_.judged.probabilities);
+    }
+
+    void look_for_shared_runs(const LabelledSet& test) {
+        SharedRuns with_rows(test.texts), with_text(test.texts);
+        for (const std::string& text : fit_.task.train.texts) with_rows.read(text);
+        result_.share_with_rows = with_rows.count();
+        if (fit_.options.text.empty()) return;
+        TextReader reader({fit_.options.text.begin(), fit_.options.text.end()}, fit_.options.reading());
+        for (std::string document; reader.append_document(document); document.clear()) with_text.read(document);
+        result_.share_with_text = with_text.count();
     }
 
     void write() {
@@ -126,7 +138,8 @@ int fit_command(std::span<const std::string> arguments, const Communicator& worl
             table.refuse(name, "says how --text is read: give --text, or leave this out");
     FitState fit(options, table, signals, world);
     const bool again = fit.record.reported;
-    if (again && fit.leader) fmt::print(stderr, "{} is complete; nothing to do\n", options.run);
+    if (again && fit.leader)
+        fmt::print(stderr, "{} is complete; nothing to do (for other minutes give another --run)\n", options.run);
     if (again || (compare(fit) && train_on_text(fit) && train_networks(fit) && Report(fit).make())) {
         if (fit.leader) Report::tell(fit);
         return 0;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "data/shared_runs.hpp"
 #include "parallel/progress.hpp"
 
 namespace ulmpi {
@@ -96,6 +97,11 @@ std::string errors_page(const FitResult& result) {
     page += lines(false);
     if (const auto known = std::ranges::count(judged.known, true); known > 0)
         page += fmt::format("Without the {} test texts that stand among the training texts too\n", known) + lines(true);
+    if (result.share_with_rows + result.share_with_text > 0)
+        page += fmt::format(
+            "  (texts that share a run of {} letters and digits: {} with the training texts, {} with "
+            "--text)\n",
+            SharedRuns::usual_length, result.share_with_rows, result.share_with_text);
     if (!result.has_test)
         page += "  (each text is judged by a single network, words and shares that have not seen it)\n";
     page += making_page(result);
@@ -212,8 +218,14 @@ Record report_record(const FitResult& result) {
     if (const auto known = std::ranges::count(judged.known, true); known > 0) {
         record["known"] = known;
         record["without_known"]["classifier"] = to_record(error_of(judged, said_by_classifier(judged), true));
+        if (!judged.network.empty())
+            record["without_known"]["network"] = to_record(error_of(judged, judged.network, true));
         for (const Baseline& baseline : judged.baselines)
             record["without_known"]["baselines"][baseline.key] = to_record(error_of(judged, baseline.said, true));
+    }
+    if (result.has_test) {
+        record["shared_runs"]["train"] = result.share_with_rows;
+        record["shared_runs"]["text"] = result.share_with_text;
     }
     if (result.valid) record["valid"] = to_record(*result.valid);
     record["rows"] = c.rows;

@@ -302,11 +302,12 @@ private:
             fmt::print(stderr, "{}\n", line);
         }
         if (progress_.of_step)
-            fmt::print(stderr, "  the model is that of step {}, the best on validation{}\n", *progress_.of_step,
-                       progress_.step < task_.steps()
-                           ? fmt::format("; training ended early, at step {} of {}: {} evaluations were no better",
-                                         progress_.step, task_.steps(), run_.early_stop)
-                           : "");
+            fmt::print(
+                stderr, "  the model is that of step {}, the best on validation{}\n", *progress_.of_step,
+                progress_.step < task_.steps()
+                    ? fmt::format("; training ended early, at step {} of {}: no better in {} evaluation{} after it",
+                                  progress_.step, task_.steps(), run_.early_stop, run_.early_stop == 1 ? "" : "s")
+                    : "");
         fmt::print(stderr, "{}  {}\n", saves(), folder_.root().string());
     }
 

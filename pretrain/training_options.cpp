@@ -106,7 +106,9 @@ void add_run_options(OptionTable& table, RunOptions& o) {
 }
 
 void add_dropout_options(OptionTable& table, ShapeOptions& o) {
-    table.add("dropout", o.dropout, "of embeddings, attention and residuals; each has an option of its own");
+    table.add("dropout", o.dropout,
+              "of embeddings, attention and residuals, each of which has an option of its own; stages 2 and 3: what "
+              "--recipe says, where it is not given");
     table.add("embedding-dropout", o.embedding_dropout, "of the sum of token and position embedding");
     table.add("attention-dropout", o.attention_dropout, "of attention probabilities");
     table.add("residual-dropout", o.residual_dropout, "of each sublayer's output");

@@ -59,6 +59,7 @@ class Fit(Workshop):
         said = self.fit("--train train.tsv --test test.tsv --valid test.tsv", "judged", layout="dp2")
         self.assertEqual(said["judged"], "test")
         self.assertEqual(said["classifier"]["n"], 90)
+        self.assertEqual(sorted(said["shared_runs"]), ["text", "train"])
         self.assertLess(said["classifier"]["error"], 0.3)  # chance: 0.67
         self.assertGreater(said["baselines"]["majority"]["error"], 0.5)
         self.assertLess(said["baselines"]["linear"]["error"], 0.3)

@@ -159,7 +159,7 @@ class Recipe(Workshop):
                 self.assertEqual((end["step"], end["of_step"], end["complete"]), (last, best, True))
                 self.assert_same(tensors(checkpoint(name, best)), tensors(checkpoint(name, last)))
                 self.assertIn(f"the model is that of step {best}, the best on validation; training ended early, at step "
-                              f"{last} of 100: 3 evaluations were no better", said)
+                              f"{last} of 100: no better in 3 evaluations after it", said)
                 final = {r["kind"]: r for r in records if r.get("of_step") == best}
                 self.assert_close(final["valid"]["loss"], losses[best], 1e-6, "the best loss")
                 judged = json.loads(self.ok(f"evaluate --model {name} --test test.tsv"))

@@ -7,6 +7,9 @@
 namespace ulmpi {
 namespace {
 
+/// Of so much text the words themselves are known well, and their pieces would take long.
+constexpr std::size_t most_bytes_in_pieces = std::size_t{4} << 20;
+
 Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
     std::vector<std::uint64_t> of_class(train.classes.size(), 0);
     for (const std::int32_t label : train.labels) ++of_class[static_cast<std::size_t>(label)];
@@ -21,12 +24,19 @@ Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
 Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
                  const Communicator& world) {
     const std::size_t classes = train.classes.size();
-    LinearFit linear = fit_linear(train.texts, train.labels, classes, {.seed = seed, .threads = threads}, world);
+    LinearOptions options{.seed = seed, .threads = threads};
+    LinearFit linear = fit_linear(train.texts, train.labels, classes, options, world);
     const std::vector<float> scores =
         judged != nullptr ? linear.model.log_probabilities(judged->texts, threads) : linear.held_out;
-    return {{commonest_class(train, (judged != nullptr ? *judged : train).size()),
-             {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}},
-            std::move(linear)};
+    std::vector<Baseline> baselines{
+        commonest_class(train, (judged != nullptr ? *judged : train).size()),
+        {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
+    std::size_t bytes = 0;
+    for (const std::string& text : train.texts) bytes += text.size();
+    if (bytes > most_bytes_in_pieces) return {std::move(baselines), std::move(linear)};
+    options.kinds.pieces = true;
+    options.emphasis = linear.model.summary().emphasis;
+    return {std::move(baselines), fit_linear(train.texts, train.labels, classes, options, world)};
 }
 
 nlohmann::json to_json(const std::vector<Baseline>& baselines) {

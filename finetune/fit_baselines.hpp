@@ -9,7 +9,7 @@ namespace ulmpi {
 
 struct Compared {
     std::vector<Baseline> baselines;
-    LinearFit words;  ///< the linear model, to be stacked with the network
+    LinearFit words;  ///< a linear model of words and of pieces of words, to be stacked with the network
 };
 
 /// What each says of the rows of `judged`, or, if that is null, of every training row, by a model that has not seen it:

@@ -49,8 +49,8 @@ struct FitResult {
     bool has_test = false;
     std::uint64_t share_with_rows = 0, share_with_text = 0;  ///< test texts with a run of letters
                                                              ///< (data/shared_runs.hpp) of a training text, of --text
-    std::optional<ErrorRate> valid = std::nullopt;  ///< on --valid
-    double seconds = 0, given = 0;                  ///< taken and given
+    std::optional<ErrorRate> valid = std::nullopt;           ///< on --valid
+    double seconds = 0, given = 0;                           ///< taken and given
     std::string run = {};
 };
 

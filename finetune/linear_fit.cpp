@@ -27,7 +27,7 @@ constexpr std::size_t rare_rows = 5000;    // from here on an n-gram of a single
 constexpr std::size_t choice_rows = 8000;  // held-out rows that suffice to choose by
 
 struct Candidate {
-    std::size_t emphasis = 0, strength = 0;
+    double emphasis = 0, strength = 0;
 };
 
 /// The training set, and what one worker does with it.
@@ -35,7 +35,7 @@ class Fitter {
 public:
     Fitter(std::span<const std::string> texts, std::span<const std::int32_t> labels, std::size_t classes,
            const LinearOptions& options, int threads)
-        : matrix_(word_matrix(texts, options.order, texts.size() > rare_rows ? 2 : 1, options.most_weights / classes,
+        : matrix_(word_matrix(texts, options.kinds, texts.size() > rare_rows ? 2 : 1, options.most_weights / classes,
                               threads)),
           labels_(labels),
           classes_(classes),
@@ -71,9 +71,9 @@ public:
     /// A model of `rows`; writes the held-out rows' log-probabilities to their places in `scores`.
     LinearModel::Parts fit(std::span<float> scores, std::span<const std::uint32_t> rows,
                            std::span<const std::uint32_t> held_out, const Candidate& chosen) const {
-        const LinearProblem problem(matrix_, labels_, classes_, class_weights_, rows, emphases[chosen.emphasis]);
+        const LinearProblem problem(matrix_, labels_, classes_, class_weights_, rows, chosen.emphasis);
         LogisticObjective objective(problem.regression());
-        objective.set_strength(strengths[chosen.strength]);
+        objective.set_strength(chosen.strength);
         std::vector<double> v(objective.size(), 0.0);
         minimise(objective, v, final_tolerance);
         objective.take(v);
@@ -132,21 +132,21 @@ void deal(std::size_t jobs, const Communicator& ranks, int threads, Body body) {
         threads, mine, [&](std::size_t, std::size_t i) { body(rank + i * size); }, 1);
 }
 
-/// The emphasis and strength with the least loss on the rows of the first `folds` folds.
+/// The emphasis, of those that are tried, and strength with the least loss on the rows of the first `folds` folds.
 Candidate choose(const std::optional<Fitter>& fitter, std::span<const std::uint32_t> fold_of, std::uint32_t folds,
-                 const Communicator& ranks, int threads) {
-    const std::size_t jobs = folds * emphases.size();
+                 const std::vector<double>& tried, const Communicator& ranks, int threads) {
+    const std::size_t jobs = folds * tried.size();
     std::vector<double> losses(jobs * strengths.size(), 0.0);
     deal(jobs, ranks, threads, [&](std::size_t job) {
-        const Split split = split_at(fold_of, static_cast<std::uint32_t>(job / emphases.size()));
-        const auto path = fitter->path(split.rows, split.held_out, emphases[job % emphases.size()]);
+        const Split split = split_at(fold_of, static_cast<std::uint32_t>(job / tried.size()));
+        const auto path = fitter->path(split.rows, split.held_out, tried[job % tried.size()]);
         std::copy(path.begin(), path.end(), losses.begin() + static_cast<std::ptrdiff_t>(job * strengths.size()));
     });
     ranks.all_reduce_sum(std::span<double>(losses));  // of each, all but one are 0
-    std::vector<double> sums(emphases.size() * strengths.size(), 0.0);
+    std::vector<double> sums(tried.size() * strengths.size(), 0.0);
     for (std::size_t i = 0; i < losses.size(); ++i) sums[i % sums.size()] += losses[i];
     const auto best = static_cast<std::size_t>(std::ranges::min_element(sums) - sums.begin());
-    return {best / strengths.size(), best % strengths.size()};
+    return {tried[best / strengths.size()], strengths[best % strengths.size()]};
 }
 
 void judge(LinearSummary& summary, std::span<const float> held_out, std::span<const std::int32_t> labels) {
@@ -185,10 +185,12 @@ LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::in
     const auto choice_folds =
         static_cast<std::uint32_t>(std::clamp<std::size_t>(choice_rows * folds / texts.size(), 1, folds));
     const std::vector<std::uint32_t> fold_of = stratified_folds(labels, classes, folds, options.seed);
+    std::vector<double> tried(emphases.begin(), emphases.end());
+    if (options.emphasis) tried = {*options.emphasis};
     std::optional<Fitter> fitter;  // where there is something to do
-    if (static_cast<std::size_t>(ranks.rank()) < std::max<std::size_t>(choice_folds * emphases.size(), folds + 1))
+    if (static_cast<std::size_t>(ranks.rank()) < std::max<std::size_t>(choice_folds * tried.size(), folds + 1))
         fitter.emplace(texts, labels, classes, options, threads);
-    const Candidate chosen = choose(fitter, fold_of, choice_folds, ranks, threads);
+    const Candidate chosen = choose(fitter, fold_of, choice_folds, tried, ranks, threads);
 
     // Fold number `folds` holds nothing out: that is the model.
     std::vector<float> held_out(texts.size() * classes, 0.0f);
@@ -200,8 +202,8 @@ LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::in
     });
     fitter.reset();
     ranks.all_reduce_sum(std::span<float>(held_out));  // of each, all but one are 0
-    parts.order = static_cast<std::uint64_t>(options.order);
-    parts.summary = {texts.size(), folds, strengths[chosen.strength], emphases[chosen.emphasis], 0, 0};
+    parts.kinds = options.kinds;
+    parts.summary = {texts.size(), folds, chosen.strength, chosen.emphasis, 0, 0};
     judge(parts.summary, held_out, labels);
     const int owner = static_cast<int>(folds) % ranks.size();
     std::string bytes;

@@ -2,6 +2,7 @@
 // Fits a linear model to labelled texts, its strength chosen by cross-validation.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,7 +13,8 @@
 namespace ulmpi {
 
 struct LinearOptions {
-    int order = 2;                                    ///< words of the longest n-grams
+    NgramKinds kinds = 2;
+    std::optional<double> emphasis = {};              ///< of naive Bayes' ratios; none: chosen, as the strength is
     std::uint64_t seed = 0;                           ///< of the folds
     std::vector<float> class_weights = {};            ///< factor on the loss of each class; empty: 1
     int threads = 0;                                  ///< of this rank; 0: all

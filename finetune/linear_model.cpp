@@ -14,7 +14,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "a linear model is written as it lies in memory");
 
 constexpr std::string_view magic = "ulmpi linear model\n";
-constexpr std::uint64_t newest_version = 1;
+constexpr std::uint64_t newest_version = 2;  // has pieces of words; 1: has none
 constexpr std::uint64_t most_classes = 1 << 20, most_order = 16;
 
 /// Appends plain values, and numbers in as many bytes as they need: seven bits a byte, the lowest first.
@@ -90,7 +90,7 @@ void normalise_scores(std::span<double> scores) {
 
 LinearModel::LinearModel(Parts parts)
     : classes_(parts.classes),
-      order_(static_cast<int>(parts.order)),
+      kinds_(parts.kinds),
       summary_(parts.summary),
       bias_(std::move(parts.bias)),
       index_(std::move(parts.hashes)),
@@ -105,10 +105,10 @@ LinearModel::LinearModel(Parts parts)
 void LinearModel::log_probabilities(std::span<float> out, std::string_view text) const {
     std::vector<double> scores(classes_, 0.0);
     double square = 0;
-    for (const CountedNgram gram : count_ngrams(text, order_)) {
+    for (const CountedNgram gram : count_ngrams(text, kinds_)) {
         const std::uint32_t column = index_.find(gram.hash());
         if (column == HashIndex::none) continue;
-        const double x = (1 + std::log(static_cast<double>(gram.count()))) * static_cast<double>(importance_[column]);
+        const double x = static_cast<double>(value_of(gram, kinds_)) * static_cast<double>(importance_[column]);
         square += x * x;
         for (std::size_t c = 0; c + 1 < classes_; ++c)
             scores[c] += x * static_cast<double>(weights_[column * (classes_ - 1) + c]);
@@ -134,9 +134,9 @@ std::size_t LinearModel::memory_bytes() const {
 std::string LinearModel::bytes() const {
     ByteWriter to;
     to.text = magic;
-    to.number(newest_version);
+    to.number(kinds_.pieces ? 2 : 1);
     to.number(classes_);
-    to.number(static_cast<std::uint64_t>(order_));
+    to.number(static_cast<std::uint64_t>(kinds_.order));
     to.number(summary_.rows);
     to.number(summary_.folds);
     for (const double value : {summary_.strength, summary_.emphasis, summary_.loss, summary_.error}) to.value(value);
@@ -155,14 +155,15 @@ LinearModel LinearModel::from_bytes(std::string_view bytes) {
     require(from.take(magic.size()) == magic);
     const std::uint64_t version = from.number();
     check_usage(version <= newest_version, "the linear model in the checkpoint was made by a newer version of ulmpi");
-    require(version == newest_version);
+    require(version >= 1);
     Parts parts;
     LinearSummary& summary = parts.summary;
     parts.classes = from.number();
-    parts.order = from.number();
+    const std::uint64_t order = from.number();
+    parts.kinds = {static_cast<int>(std::min(order, most_order + 1)), version == 2};
     summary.rows = from.number();
     summary.folds = from.number();
-    require(parts.classes >= 2 && parts.classes <= most_classes && parts.order >= 1 && parts.order <= most_order);
+    require(parts.classes >= 2 && parts.classes <= most_classes && order >= 1 && order <= most_order);
     for (double* value : {&summary.strength, &summary.emphasis, &summary.loss, &summary.error}) {
         *value = from.value<double>();
         require(std::isfinite(*value));

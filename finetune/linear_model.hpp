@@ -1,5 +1,6 @@
 #pragma once
-// A linear classifier of texts by their n-grams of words: TF-IDF features, logistic regression.
+// A linear classifier of texts by their n-grams of words, and of letters within words: TF-IDF features, logistic
+// regression.
 
 #include <cstdint>
 #include <span>
@@ -19,13 +20,14 @@ struct LinearSummary {
     double loss = 0, error = 0;         ///< mean cross-entropy in nats and share of errors on held-out rows
 };
 
-/// score_c = b_c + sum_j x_j w_jc / |x|,  x_j = (1 + log count_j) idf_j,  idf_j = log((1 + rows) / (1 + texts_j)) + 1
+/// score_c = b_c + sum_j x_j w_jc / |x|,  x_j = value_of(j) idf_j,  idf_j = log((1 + rows) / (1 + texts_j)) + 1
 /// over the n-grams that training knows. The last class has w = b = 0, since scores count up to a common term alone.
 class LinearModel {
 public:
     /// What a model is made of. `hashes` ascend; `weights` are (columns, classes - 1).
     struct Parts {
-        std::uint64_t classes = 2, order = 1;  ///< order: words of the longest n-grams
+        std::uint64_t classes = 2;
+        NgramKinds kinds = 1;
         LinearSummary summary;
         std::vector<float> bias;            ///< (classes - 1)
         std::vector<std::uint64_t> hashes;  ///< of the columns
@@ -35,7 +37,7 @@ public:
     explicit LinearModel(Parts parts);
 
     std::size_t classes() const { return classes_; }
-    int order() const { return order_; }
+    NgramKinds kinds() const { return kinds_; }
     std::size_t columns() const { return texts_.size(); }
     const LinearSummary& summary() const { return summary_; }
     /// Log-probabilities of the classes.
@@ -51,7 +53,7 @@ public:
 
 private:
     std::size_t classes_;
-    int order_;
+    NgramKinds kinds_;
     LinearSummary summary_;
     std::vector<float> bias_;
     HashIndex index_;

@@ -46,7 +46,7 @@ std::size_t WideFeatures::bytes() const {
 std::string WideFeatures::description() const {
     const LinearSummary& summary = model.summary();
     return fmt::format("wide features: {} n-grams of 1 to {} words in {} texts, {}; error {:.1f} % on held-out texts",
-                       format_count(static_cast<double>(model.columns())), model.order(), summary.rows,
+                       format_count(static_cast<double>(model.columns())), model.kinds().order, summary.rows,
                        format_bytes(bytes()), 100 * summary.error);
 }
 

@@ -21,10 +21,10 @@ bool without_spaces(char32_t c) {
            (c >= 0x20000 && c <= 0x3FFFF);
 }
 
-/// Hashes the words of a text, one after the other.
+/// Hashes the words of a text, one after the other, and, where they are wanted, the pieces of each.
 class WordHasher {
 public:
-    explicit WordHasher(std::string_view text) {
+    WordHasher(std::string_view text, bool with_pieces) : with_pieces_(with_pieces) {
         for (std::size_t at = 0; at < text.size();) {
             const auto byte = static_cast<unsigned char>(text[at]);
             if (byte < 128) {
@@ -38,13 +38,13 @@ public:
         }
         end_word();
     }
-    std::vector<std::uint64_t> words;
+    std::vector<std::uint64_t> words, pieces;
 
 private:
     void read_ascii(unsigned char byte) {
         const bool upper = byte >= 'A' && byte <= 'Z';
         if (upper || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '_')
-            mix(upper ? static_cast<unsigned char>(byte + ('a' - 'A')) : byte);
+            letter(upper ? static_cast<unsigned char>(byte + ('a' - 'A')) : byte);
         else if (byte == '?' || byte == '!' || byte == '\'')
             lone_word(byte);
         else
@@ -61,6 +61,16 @@ private:
         folded_.clear();
         append_folded(folded_, code.value);
         for (const char byte : folded_) mix(static_cast<unsigned char>(byte));
+        if (with_pieces_)
+            for (std::size_t at = 0; at < folded_.size();) {
+                const CodePoint folded = decode_utf8(folded_, at);
+                letters_ += folded.value;
+                at += folded.length;
+            }
+    }
+    void letter(unsigned char byte) {
+        mix(byte);
+        if (with_pieces_) letters_ += byte;
     }
     void lone_word(unsigned char byte) {
         end_word();
@@ -73,13 +83,31 @@ private:
     }
     void end_word() {
         if (in_word_) words.push_back(mix_bits(hash_));
+        if (!letters_.empty()) add_pieces();
         hash_ = 0xcbf29ce484222325;
         in_word_ = false;
     }
 
+    // Of the letters of a word between its two ends.
+    void add_pieces() {
+        constexpr char32_t end = U' ';
+        letters_.insert(letters_.begin(), end);
+        letters_ += end;
+        for (std::size_t first = 0; first < letters_.size(); ++first) {
+            std::uint64_t hash = 0;
+            for (std::size_t n = 1; n <= NgramKinds::most_letters && first + n <= letters_.size(); ++n) {
+                hash = mix_bits(hash ^ letters_[first + n - 1]);
+                if (n >= NgramKinds::least_letters) pieces.push_back(hash);
+            }
+        }
+        letters_.clear();
+    }
+
+    bool with_pieces_;
     std::uint64_t hash_ = 0xcbf29ce484222325;
     bool in_word_ = false;
     std::string folded_;
+    std::u32string letters_;  ///< of the word that is being read
 };
 
 /// The places in `grams`, which is ascending, where a number of at least `least` equals begins; calls f(value, times).
@@ -95,18 +123,27 @@ void for_each_group(const std::vector<std::uint64_t>& ascending, F f) {
 
 }  // namespace
 
-std::vector<CountedNgram> count_ngrams(std::string_view text, int order) {
-    const std::vector<std::uint64_t> words = WordHasher(text).words;
+float value_of(CountedNgram gram, NgramKinds kinds) {
+    constexpr float of_a_piece = 0.5f;
+    const bool piece = kinds.pieces && gram.hash() % 2 == 1;
+    return (piece ? of_a_piece : 1.0f) * (1 + std::log(static_cast<float>(gram.count())));
+}
+
+std::vector<CountedNgram> count_ngrams(std::string_view text, NgramKinds kinds) {
+    const WordHasher hasher(text, kinds.pieces);
+    const std::vector<std::uint64_t>& words = hasher.words;
+    const std::uint64_t kind_bit = kinds.pieces ? 1 : 0;
     std::vector<std::uint64_t> grams;
-    grams.reserve(words.size() * static_cast<std::size_t>(order));
+    grams.reserve(words.size() * static_cast<std::size_t>(kinds.order) + hasher.pieces.size());
     for (std::size_t first = 0; first < words.size(); ++first) {
         std::uint64_t hash = 0;
-        const std::size_t last = std::min(words.size(), first + static_cast<std::size_t>(order));
+        const std::size_t last = std::min(words.size(), first + static_cast<std::size_t>(kinds.order));
         for (std::size_t word = first; word < last; ++word) {
             hash = mix_bits(hash ^ words[word]);
-            grams.push_back(hash & hash_mask);
+            grams.push_back(hash & hash_mask & ~kind_bit);
         }
     }
+    for (const std::uint64_t hash : hasher.pieces) grams.push_back((hash & hash_mask) | kind_bit);
     std::sort(grams.begin(), grams.end());
     std::vector<CountedNgram> counted;
     for_each_group(grams, [&](std::uint64_t hash, std::size_t times) {
@@ -133,10 +170,10 @@ std::uint32_t HashIndex::find(std::uint64_t hash) const {
     return none;
 }
 
-WordMatrix word_matrix(std::span<const std::string> texts, int order, std::uint32_t least_texts,
+WordMatrix word_matrix(std::span<const std::string> texts, NgramKinds kinds, std::uint32_t least_texts,
                        std::size_t most_columns, int threads) {
     std::vector<std::vector<CountedNgram>> rows(texts.size());
-    parallel_loop(threads, rows.size(), [&](std::size_t, std::size_t i) { rows[i] = count_ngrams(texts[i], order); });
+    parallel_loop(threads, rows.size(), [&](std::size_t, std::size_t i) { rows[i] = count_ngrams(texts[i], kinds); });
     std::vector<std::uint64_t> all;
     std::size_t entries = 0;
     for (const auto& row : rows) entries += row.size();
@@ -166,7 +203,7 @@ WordMatrix word_matrix(std::span<const std::string> texts, int order, std::uint3
             const std::uint32_t column = matrix.index.find(gram.hash());
             if (column == HashIndex::none) continue;
             matrix.columns.push_back(column);
-            matrix.values.push_back(1 + std::log(static_cast<float>(gram.count())));
+            matrix.values.push_back(value_of(gram, kinds));
         }
         matrix.starts.push_back(matrix.columns.size());
         std::vector<CountedNgram>().swap(row);

@@ -1,5 +1,5 @@
 #pragma once
-// The words of raw text as features: which n-grams of words a text has, and how often.
+// The words of raw text as features: which n-grams of words a text has, which pieces of words, and how often.
 //
 // Words are runs of letters, digits, marks and '_', without regard to case; '?', '!' and the apostrophe are words of
 // their own, and so is each character of a script that is written without spaces (Chinese, Thai, …).
@@ -12,6 +12,15 @@
 
 namespace ulmpi {
 
+/// Which features a text has.
+struct NgramKinds {
+    int order = 2;        ///< words of the longest n-grams of words
+    bool pieces = false;  ///< besides, `least_letters` to `most_letters` letters in a row of a word with its two ends
+    static constexpr std::size_t least_letters = 3, most_letters = 5;
+    constexpr NgramKinds(int words, bool with_pieces = false) : order(words), pieces(with_pieces) {}
+    constexpr NgramKinds() = default;
+};
+
 /// An n-gram's hash has 48 bits: among the millions of a large set hardly two are alike, and with the number of times
 /// that a text has it (at most 65,535 are counted) it fits into one number.
 struct CountedNgram {
@@ -21,8 +30,12 @@ struct CountedNgram {
     std::uint32_t count() const { return static_cast<std::uint32_t>(packed & ((1u << count_bits) - 1)); }
 };
 
-/// The different n-grams of one to `order` words of the text, by ascending hash.
-std::vector<CountedNgram> count_ngrams(std::string_view text, int order);
+/// The different n-grams of the text, by ascending hash. Where there are pieces, the hash of one is odd, and that of
+/// words even.
+std::vector<CountedNgram> count_ngrams(std::string_view text, NgramKinds kinds);
+
+/// 1 + log(count), of a piece half of it: there are several times as many as words, and a row has one norm.
+float value_of(CountedNgram gram, NgramKinds kinds);
 
 /// Finds a hash among ascending ones.
 class HashIndex {
@@ -47,7 +60,7 @@ struct WordMatrix {
     HashIndex index;                     ///< of the columns
     std::vector<std::uint64_t> starts;   ///< of each row in what follows, and the end
     std::vector<std::uint32_t> columns;  ///< ascending within a row
-    std::vector<float> values;           ///< 1 + log(count)
+    std::vector<float> values;           ///< value_of each
     std::uint32_t least_texts = 1;       ///< an n-gram that fewer texts have has no column
 
     std::size_t rows() const { return starts.size() - 1; }
@@ -58,7 +71,7 @@ struct WordMatrix {
 };
 
 /// `least_texts` is raised until there are at most `most_columns`.
-WordMatrix word_matrix(std::span<const std::string> texts, int order, std::uint32_t least_texts,
+WordMatrix word_matrix(std::span<const std::string> texts, NgramKinds kinds, std::uint32_t least_texts,
                        std::size_t most_columns, int threads);
 
 }  // namespace ulmpi

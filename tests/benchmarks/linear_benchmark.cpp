@@ -1,6 +1,6 @@
 // How well and how fast the linear model of words does on a labelled set, for people: never part of ctest.
 //
-//   linear_benchmark TRAIN.tsv[.gz] TEST.tsv[.gz] [LABELS [SEED [ORDER]]]
+//   linear_benchmark TRAIN.tsv[.gz] TEST.tsv[.gz] [LABELS [SEED [ORDER [pieces [EMPHASIS]]]]]
 //
 // With LABELS, a random part of the training rows, equally many of each class as far as possible. One line of JSON.
 #include <omp.h>
@@ -57,13 +57,15 @@ std::vector<std::size_t> balanced_draw(const Rows& rows, const std::vector<std::
 }
 
 int run(int count, char** words, const Communicator& world) {
-    check_usage(count >= 3, "usage: linear_benchmark TRAIN.tsv TEST.tsv [LABELS [SEED [ORDER]]]");
+    check_usage(count >= 3, "usage: linear_benchmark TRAIN.tsv TEST.tsv [LABELS [SEED [ORDER [pieces [EMPHASIS]]]]]");
     const Rows train = read_rows(words[1]), test = read_rows(words[2]);
     const std::size_t labels_wanted = count > 3 ? std::stoul(words[3]) : 0;
     const std::uint64_t seed = count > 4 ? std::stoull(words[4]) : 0;
     LinearOptions options;
     options.seed = seed;
-    if (count > 5) options.order = std::stoi(words[5]);
+    if (count > 5) options.kinds.order = std::stoi(words[5]);
+    options.kinds.pieces = count > 6;
+    if (count > 7) options.emphasis = std::stod(words[7]);
     std::vector<std::string> classes = train.labels;
     std::ranges::sort(classes);
     classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
@@ -91,7 +93,8 @@ int run(int count, char** words, const Communicator& world) {
     if (world.rank() == 0)
         print_line(nlohmann::ordered_json{{"labels", labels.size()},
                                           {"seed", seed},
-                                          {"order", options.order},
+                                          {"order", options.kinds.order},
+                                          {"pieces", options.kinds.pieces},
                                           {"error", 100 * wrong / n},
                                           {"loss", loss / n},
                                           {"held_out_error", 100 * summary.error},

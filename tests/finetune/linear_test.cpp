@@ -66,6 +66,59 @@ TEST(WordFeatures, CaseAccentsAndApostrophesCountAsWritten) {
     EXPECT_TRUE(counts_of("... --- \u2026", 3).empty());
 }
 
+/// Three to five letters in a row of each word between two blanks, by plain loops.
+std::map<std::string, std::uint32_t> pieces_of(const std::vector<std::string>& words) {
+    std::map<std::string, std::uint32_t> pieces;
+    for (const std::string& word : words)
+        for (std::size_t n = 3; n <= 5; ++n)
+            for (std::size_t first = 0; first + n <= word.size() + 2; ++first)
+                ++pieces[(" " + word + " ").substr(first, n)];
+    return pieces;
+}
+
+std::map<std::uint64_t, std::uint32_t> counted(const std::string& text, bool pieces) {
+    std::map<std::uint64_t, std::uint32_t> counts;
+    for (const CountedNgram gram : count_ngrams(text, {2, true}))
+        if ((gram.hash() % 2 == 1) == pieces) counts[gram.hash()] = gram.count();
+    return counts;
+}
+
+TEST(WordFeatures, PiecesAreThoseOfEachWord) {
+    const std::vector<std::pair<std::string, std::vector<std::string>>> texts{
+        {"Reprint, the PRINT!", {"reprint", "the", "print"}},
+        {"a print? of a_b", {"a", "print", "of", "a_b"}},
+        {"", {}},
+        {"banana bananas", {"banana", "bananas"}},
+    };
+    for (const auto& [text, words] : texts) {
+        std::vector<std::uint32_t> expected, got;
+        for (const auto& [piece, count] : pieces_of(words)) expected.push_back(count);
+        for (const auto& [hash, count] : counted(text, true)) got.push_back(count);
+        std::ranges::sort(expected);
+        std::ranges::sort(got);
+        EXPECT_EQ(got, expected) << text;
+        EXPECT_EQ(counted(text, false).size(), count_ngrams(text, 2).size()) << text;
+        for (const auto& [other, its_words] : texts) {
+            std::size_t both = 0, both_got = 0;
+            const auto its_pieces = pieces_of(its_words);
+            const auto its_got = counted(other, true);
+            for (const auto& [piece, count] : pieces_of(words)) both += its_pieces.contains(piece);
+            for (const auto& [hash, count] : counted(text, true)) both_got += its_got.contains(hash);
+            EXPECT_EQ(both_got, both) << text << " | " << other;
+        }
+    }
+    EXPECT_EQ(counted("\u00c9t\u00e9", true), counted("e\u0301TE\u0301", true));
+    EXPECT_TRUE(counted("? ! \u4e2d", true).size() <= 1);  // a lone character between two blanks
+}
+
+TEST(WordFeatures, APieceCountsHalf) {
+    for (const CountedNgram gram : count_ngrams("no no", {1, true})) {
+        const float whole = 1 + std::log(static_cast<float>(gram.count()));
+        EXPECT_FLOAT_EQ(value_of(gram, {1, true}), gram.hash() % 2 == 1 ? whole / 2 : whole);
+        EXPECT_FLOAT_EQ(value_of(gram, 1), whole);
+    }
+}
+
 TEST(WordFeatures, TheMatrixHoldsWhatEnoughTextsHave) {
     const std::vector<std::string> texts{"a b", "a c a", "", "a b d"};
     const WordMatrix all = word_matrix(texts, 2, 1, 1000, 2), some = word_matrix(texts, 2, 2, 1000, 1);
@@ -104,7 +157,7 @@ struct Example {
           classes(from["classes"]),
           weights(classes, 1.0),
           rows(from["rows"].get<std::size_t>()),
-          matrix(word_matrix(texts, from["order"], 1, 1 << 20, 1)) {
+          matrix(word_matrix(texts, from["order"].get<int>(), 1, 1 << 20, 1)) {
         std::iota(rows.begin(), rows.end(), 0u);
         problem.emplace(matrix, labels, classes, weights, rows, from["emphasis"].get<double>());
     }
@@ -221,7 +274,7 @@ TEST(LogisticObjective, TheMinimumIsStationaryWhereverItWasSoughtFrom) {
 LinearModel sample_model() {
     LinearModel::Parts parts;
     parts.classes = 3;
-    parts.order = 2;
+    parts.kinds = 2;
     parts.summary = {300, 5, 30, 1, 0.5, 0.125};
     parts.bias = {0.5f, -1};
     for (const CountedNgram gram : count_ngrams("the quick brown fox", 2)) {
@@ -259,6 +312,27 @@ TEST(LinearModel, ReadsBackWhatItWrites) {
         again.log_probabilities(scores_again, text);
         EXPECT_EQ(scores, scores_again);
     }
+}
+
+TEST(LinearModel, ReadsPiecesBackAsANewerVersion) {
+    LinearModel::Parts parts;
+    parts.kinds = {2, true};
+    parts.summary.rows = 300;
+    parts.bias = {0.5f};
+    for (const CountedNgram gram : count_ngrams("the quick brown fox", parts.kinds)) {
+        parts.hashes.push_back(gram.hash());
+        parts.texts.push_back(7);
+        parts.weights.push_back(static_cast<float>(parts.hashes.size()));
+    }
+    const std::string bytes = LinearModel(parts).bytes();
+    const LinearModel again = LinearModel::from_bytes(bytes);
+    EXPECT_TRUE(again.kinds().pieces);
+    EXPECT_EQ(again.bytes(), bytes);
+    EXPECT_NE(bytes.substr(0, 24), sample_model().bytes().substr(0, 24));
+    std::vector<float> known(2), unknown(2);
+    again.log_probabilities(known, "quickest");  // pieces of it alone
+    again.log_probabilities(unknown, "zzzz");
+    EXPECT_NE(known, unknown);
 }
 
 TEST(LinearModel, DamagedBytesAreRefused) {

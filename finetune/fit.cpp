@@ -31,6 +31,7 @@ public:
         : fit_(fit),
           result_{.plan = fit.record.plan,
                   .all_rows = fit.task.train.size(),
+                  .words_rows = fit.record.words_rows,
                   .has_test = fit.task.test.has_value(),
                   .given = fit.clock.given(),
                   .run = fit.options.run} {}

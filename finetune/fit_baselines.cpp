@@ -7,8 +7,8 @@
 namespace ulmpi {
 namespace {
 
-/// Of so much text the words themselves are known well, and their pieces would take long.
-constexpr std::size_t most_bytes_in_pieces = std::size_t{4} << 20;
+/// Bytes of text times classes: of more, pieces of words take minutes, and the words themselves are known well.
+constexpr std::size_t most_in_pieces = std::size_t{8} << 20;
 
 Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
     std::vector<std::uint64_t> of_class(train.classes.size(), 0);
@@ -33,9 +33,9 @@ Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint6
         {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
     std::size_t bytes = 0;
     for (const std::string& text : train.texts) bytes += text.size();
-    if (bytes > most_bytes_in_pieces) return {std::move(baselines), std::move(linear)};
+    if (bytes * classes > most_in_pieces) return {std::move(baselines), std::move(linear)};
     options.kinds.pieces = true;
-    options.emphasis = linear.model.summary().emphasis;
+    options.like = linear.model.summary();
     return {std::move(baselines), fit_linear(train.texts, train.labels, classes, options, world)};
 }
 

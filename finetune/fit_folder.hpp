@@ -22,7 +22,7 @@ struct FitRecord {
     FitSpeed speed;
     FitPlan plan;
     std::optional<nlohmann::json> baselines = std::nullopt;  ///< once they are known
-    std::uint64_t words_rows = 0;                            ///< that the model of words was fitted to: the sample's
+    std::uint64_t words_rows = 0;                            ///< that the model of words was fitted to
     bool text_done = false;                                  ///< stage 2 has ended
     bool classifier_planned = false;                         ///< anew, for the time that stage 2 has left
     bool classifier_done = false;                            ///< the members are one file

@@ -73,13 +73,24 @@ public:
         return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
     }
 
-    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks) const {
-        const double tokens = static_cast<double>(facts_.tokens) / static_cast<double>(facts_.rows()) *
-                              static_cast<double>(rows),
-                     training = tokens * epochs / speed_.classifier;
-        ClassifierPlan plan{.rows = rows, .epochs = epochs, .batch = batch(rows), .folds = folds_};
+    double tokens_of(std::uint64_t rows) const {
+        return static_cast<double>(facts_.tokens) / static_cast<double>(facts_.rows()) * static_cast<double>(rows);
+    }
+    // That a linear model learns from in so many seconds.
+    std::uint64_t words_rows_within(double seconds) const {
+        const double all = speed_.linear * tokens_of(facts_.rows());
+        if (all <= seconds) return facts_.rows();
+        return static_cast<std::uint64_t>(seconds / all * static_cast<double>(facts_.rows()));
+    }
+    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks, std::uint64_t words_rows) const {
+        const double tokens = tokens_of(rows), training = tokens * epochs / speed_.classifier;
+        ClassifierPlan plan{.rows = rows,
+                            .words_rows = std::max(rows, words_rows),
+                            .epochs = epochs,
+                            .batch = batch(rows),
+                            .folds = folds_};
         take_networks(plan, networks_, networks);
-        plan.comparing = speed_.linear * tokens;
+        plan.comparing = speed_.linear * tokens_of(plan.words_rows);
         plan.member_seconds = speed_.run + training;
         if (folds_ > 0)
             plan.fold_seconds = speed_.run + training * (folds_ - 1) / folds_ + tokens / folds_ / speed_.prediction;
@@ -87,20 +98,20 @@ public:
             plan.judging = speed_.run + plan.averaged() * static_cast<double>(facts_.judged_tokens) / speed_.prediction;
         return plan;
     }
-    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1); }
+    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0); }
 
     // What is given up first costs the classifier the least: networks, then epochs, then rows.
     ClassifierPlan classifier_within(double seconds) const {
-        const std::uint64_t all = facts_.rows();
+        const std::uint64_t all = facts_.rows(), words = words_rows_within(recipe_.words_share * seconds);
         for (std::size_t networks = networks_.size(); networks > 1; --networks)
-            if (const ClassifierPlan plan = classifier(all, epochs(all), networks); plan.total() <= seconds)
+            if (const ClassifierPlan plan = classifier(all, epochs(all), networks, all); plan.total() <= seconds)
                 return plan;
         for (int e = epochs(all); e >= least_epochs(all); --e)
-            if (const ClassifierPlan plan = classifier(all, e, 1); plan.total() <= seconds) return plan;
+            if (const ClassifierPlan plan = classifier(all, e, 1, all); plan.total() <= seconds) return plan;
         ClassifierPlan best = least();
         for (std::uint64_t fits = best.rows, too_many = all; too_many - fits > 1;) {
             const std::uint64_t rows = fits + (too_many - fits) / 2;
-            const ClassifierPlan plan = classifier(rows, least_epochs(rows), 1);
+            const ClassifierPlan plan = classifier(rows, least_epochs(rows), 1, words);
             (plan.total() <= seconds ? fits : too_many) = rows;
             if (plan.total() <= seconds) best = plan;
         }
@@ -217,7 +228,12 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     else if (facts.text_tokens > 0)
         lines +=
             fmt::format("  {:<18}  left out: {} tokens of text are too few\n", "language model", facts.text_tokens);
-    if (c.comparing > 0) lines += line("linear model", "to compare with, of the same rows", c.comparing);
+    if (c.comparing > 0)
+        lines +=
+            line("linear model",
+                 fmt::format("of words, of {}",
+                             c.words_rows < facts.rows() ? fmt::format("{} of the rows", c.words_rows) : "all rows"),
+                 c.comparing);
     const std::string rows = c.rows < facts.rows() ? fmt::format("a sample of {} of the {} rows", c.rows, facts.rows())
                                                    : fmt::format("all {} rows", c.rows);
     const std::string how = fmt::format("{}, {} times, {} at a time", rows, c.epochs, c.batch);
@@ -248,6 +264,7 @@ nlohmann::json to_json(const FitPlan& plan) {
          {{"tokens", t.tokens}, {"read", t.read}, {"batch", t.batch}, {"seconds", t.seconds}, {"latest", t.latest}}},
         {"classifier",
          {{"rows", c.rows},
+          {"words_rows", c.words_rows},
           {"epochs", c.epochs},
           {"batch", c.batch},
           {"folds", c.folds},
@@ -262,8 +279,8 @@ nlohmann::json to_json(const FitPlan& plan) {
 FitPlan fit_plan_from(const nlohmann::json& plan) {
     const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
     return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
-            {c.at("rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"), c.at("members"),
-             c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.at("judging")}};
+            {c.at("rows"), c.at("words_rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"),
+             c.at("members"), c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.at("judging")}};
 }
 
 nlohmann::json to_json(const FitSpeed& s) {

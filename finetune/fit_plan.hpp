@@ -28,6 +28,7 @@ struct FitRecipe {
     std::uint64_t least_updates = 150;  ///< where minutes are too few for the epochs that are wanted,
     int least_epochs = 2;               ///< or so many epochs
     std::uint64_t least_rows = 100;     ///< of a sample
+    double words_share = 0.15;          ///< of stage 3's time that a linear model of more rows than that may take
     double share = 0.5;                 ///< of the time that stage 3 may take from stage 2 where both want more
     std::uint64_t rows_of_fold = 4;     ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
@@ -68,7 +69,8 @@ struct TextPlan {
 
 /// Stage 3 as planned.
 struct ClassifierPlan {
-    std::uint64_t rows = 0;  ///< all, or a sample of them
+    std::uint64_t rows = 0;        ///< all, or a sample of them: of the networks,
+    std::uint64_t words_rows = 0;  ///< and of the linear model, which has all of the networks' among its own
     int epochs = 0;
     std::size_t batch = 0;
     std::uint32_t folds = 0;       ///< that the rows are dealt to; 0: no row can be spared
@@ -76,7 +78,7 @@ struct ClassifierPlan {
     std::uint32_t members = 0;     ///< networks that learn from all rows
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
     double member_seconds = 0;     ///< of one member
-    double comparing = 0;          ///< of the linear model of the same rows
+    double comparing = 0;          ///< of the linear model
     double judging = 0;            ///< of --test and --valid, by the networks of the classifier
     std::uint32_t networks() const { return folds_held + members; }
     /// Of the classifier: the members, or else, where there is time for one network alone, that of the first fold.

@@ -78,8 +78,10 @@ std::string shortened(const std::string& text, std::size_t width) {
 std::string errors_page(const FitResult& result) {
     const JudgedRows& judged = result.judged;
     const ClassifierPlan& c = result.plan.classifier;
-    const std::string labels = c.rows < result.all_rows ? fmt::format("{} of {} labels", c.rows, result.all_rows)
-                                                        : fmt::format("{} labels", c.rows);
+    std::string labels = result.words_rows < result.all_rows
+                             ? fmt::format("{} of {} labels", result.words_rows, result.all_rows)
+                             : fmt::format("{} labels", result.words_rows);
+    if (c.rows < result.words_rows) labels += fmt::format(" (networks {})", c.rows);
     std::string page = result.has_test ? fmt::format("Error on {} test texts, {}", judged.rows.size(), labels)
                                        : fmt::format("Error by cross-validation: {} texts of {} folds of {}, {}",
                                                      judged.rows.size(), c.folds_held, c.folds, labels);
@@ -229,6 +231,7 @@ Record report_record(const FitResult& result) {
     }
     if (result.valid) record["valid"] = to_record(*result.valid);
     record["rows"] = c.rows;
+    record["words_rows"] = result.words_rows;
     record["epochs"] = c.epochs;
     record["text_tokens_read"] = result.plan.text.read;
     record["folds"] = c.folds;

@@ -44,8 +44,8 @@ struct FitResult {
     JudgedRows judged = {};  ///< no rows: nothing could be held out
     FitPlan plan = {};       ///< as it was carried out: members, rows
     Stack stack = {};
-    HeldOutErrors held_out = {};  ///< of no rows where none could be spared
-    std::uint64_t all_rows = 0;
+    HeldOutErrors held_out = {};                 ///< of no rows where none could be spared
+    std::uint64_t all_rows = 0, words_rows = 0;  ///< there are; that the words were learnt from
     bool has_test = false;
     std::uint64_t share_with_rows = 0, share_with_text = 0;  ///< test texts with a run of letters
                                                              ///< (data/shared_runs.hpp) of a training text, of --text

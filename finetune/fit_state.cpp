@@ -81,8 +81,13 @@ void FitState::plan() {
                description(record.plan, task.facts));
 }
 
+std::vector<std::uint32_t> FitState::words_places(std::uint64_t rows) const {
+    return stratified_sample(task.train.labels, task.train.classes.size(), rows, options.seed);
+}
+
+// The words that are known are of so many rows: the networks learn from no others.
 void FitState::plan_again(FitFacts facts) {
-    facts = facts_with(facts, rows_);
+    facts = facts_with(facts, rows_of(task.train, words_places(record.words_rows)));
     const double spent = clock.spent();
     record.plan = plan_rest(facts, record.speed, clock.given() - spent, spent);
     use_planned_rows();
@@ -124,11 +129,12 @@ void FitState::write_words(const LinearFit& words) const {
 }
 
 void FitState::compare() {
-    const Compared compared = compare_with(places_);
+    const std::vector<std::uint32_t> places = words_places(record.plan.classifier.words_rows);
+    const Compared compared = compare_with(places);
     together(world, [&] {
         if (leader) write_words(compared.words);
     });
-    take(compared, places_.size());
+    take(compared, places.size());
 }
 
 std::vector<float> FitState::words_held_out() const {
@@ -138,8 +144,7 @@ std::vector<float> FitState::words_held_out() const {
     const std::size_t classes = task.train.classes.size();
     check(all.size() == record.words_rows * classes,
           quoted(folder.words_held_out()) + " was changed: start another --run");
-    const std::vector<std::uint32_t> fitted =
-        stratified_sample(task.train.labels, classes, record.words_rows, options.seed);
+    const std::vector<std::uint32_t> fitted = words_places(record.words_rows);
     std::vector<float> of_rows;
     for (const std::uint32_t place : places_) {
         const auto at = std::ranges::lower_bound(fitted, place) - fitted.begin();

@@ -44,7 +44,7 @@ public:
     /// Whether the whole fit is to end now, to go on later.
     bool stopped() { return interruption.agreed(1); }
     void remember() const;  ///< writes the record
-    /// For the time that is left. Rows may become fewer, never more: what they are compared with has learnt from these.
+    /// For the time that is left. The networks' rows are among those that the linear model has learnt from.
     void plan_again(FitFacts facts);
     /// Fits the linear model: the record then has what the baselines say of the test rows, or else of the training rows
     /// in use (-1 of the others), the folder the model and what it says of the rows in use.
@@ -53,6 +53,7 @@ public:
     std::vector<float> words_held_out() const;
 
 private:
+    std::vector<std::uint32_t> words_places(std::uint64_t rows) const;  ///< of a linear model of so many rows
     void plan();
     void use_planned_rows();
     Compared compare_with(const std::vector<std::uint32_t>& places) const;

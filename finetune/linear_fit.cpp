@@ -22,13 +22,30 @@ namespace {
 constexpr std::array strengths{1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0};
 constexpr std::array emphases{0.0, 1.0, 10.0};
 constexpr std::uint32_t most_folds = 5;
-constexpr double path_tolerance = 1e-2, final_tolerance = 1e-4;
+constexpr double path_tolerance = 1e-2, final_tolerance = 1e-3;
 constexpr std::size_t rare_rows = 5000;    // from here on an n-gram of a single text is left out
 constexpr std::size_t choice_rows = 8000;  // held-out rows that suffice to choose by
+constexpr std::uint32_t like_folds = 2;
+constexpr double like_times = 10;
 
 struct Candidate {
     double emphasis = 0, strength = 0;
 };
+
+/// What is tried, on how many folds.
+struct Choice {
+    std::vector<double> emphases, strengths;
+    std::uint32_t folds = 1;
+};
+Choice choice_of(const LinearOptions& options, std::size_t rows, std::uint32_t folds) {
+    const auto enough = static_cast<std::uint32_t>(std::clamp<std::size_t>(choice_rows * folds / rows, 1, folds));
+    if (!options.like) return {{emphases.begin(), emphases.end()}, {strengths.begin(), strengths.end()}, enough};
+    Choice choice{{options.like->emphasis}, {}, std::min(enough, like_folds)};
+    for (const double strength : strengths)
+        if (strength >= options.like->strength && strength <= like_times * options.like->strength)
+            choice.strengths.push_back(strength);
+    return choice;
+}
 
 /// The training set, and what one worker does with it.
 class Fitter {
@@ -44,16 +61,15 @@ public:
     }
 
     /// The loss on the held-out rows of every strength, at this emphasis; infinite where it has long been rising.
-    std::array<double, strengths.size()> path(std::span<const std::uint32_t> rows,
-                                              std::span<const std::uint32_t> held_out, double emphasis) const {
+    std::vector<double> path(std::span<const std::uint32_t> rows, std::span<const std::uint32_t> held_out,
+                             double emphasis, std::span<const double> growing) const {
         constexpr double rising = 1.05;
-        std::array<double, strengths.size()> losses;
-        losses.fill(std::numeric_limits<double>::infinity());
+        std::vector<double> losses(growing.size(), std::numeric_limits<double>::infinity());
         const LinearProblem problem(matrix_, labels_, classes_, class_weights_, rows, emphasis);
         LogisticObjective objective(problem.regression());
         std::vector<double> v(objective.size(), 0.0);
-        for (std::size_t i = 0; i < strengths.size(); ++i) {
-            objective.set_strength(strengths[i]);
+        for (std::size_t i = 0; i < growing.size(); ++i) {
+            objective.set_strength(growing[i]);
             minimise(objective, v, path_tolerance);
             objective.take(v);
             losses[i] = 0;
@@ -132,21 +148,21 @@ void deal(std::size_t jobs, const Communicator& ranks, int threads, Body body) {
         threads, mine, [&](std::size_t, std::size_t i) { body(rank + i * size); }, 1);
 }
 
-/// The emphasis, of those that are tried, and strength with the least loss on the rows of the first `folds` folds.
-Candidate choose(const std::optional<Fitter>& fitter, std::span<const std::uint32_t> fold_of, std::uint32_t folds,
-                 const std::vector<double>& tried, const Communicator& ranks, int threads) {
-    const std::size_t jobs = folds * tried.size();
-    std::vector<double> losses(jobs * strengths.size(), 0.0);
+/// The emphasis and strength with the least loss on the rows of the choice's folds.
+Candidate choose(const std::optional<Fitter>& fitter, std::span<const std::uint32_t> fold_of, const Choice& choice,
+                 const Communicator& ranks, int threads) {
+    const std::size_t tried = choice.emphases.size(), each = choice.strengths.size(), jobs = choice.folds * tried;
+    std::vector<double> losses(jobs * each, 0.0);
     deal(jobs, ranks, threads, [&](std::size_t job) {
-        const Split split = split_at(fold_of, static_cast<std::uint32_t>(job / tried.size()));
-        const auto path = fitter->path(split.rows, split.held_out, tried[job % tried.size()]);
-        std::copy(path.begin(), path.end(), losses.begin() + static_cast<std::ptrdiff_t>(job * strengths.size()));
+        const Split split = split_at(fold_of, static_cast<std::uint32_t>(job / tried));
+        const auto path = fitter->path(split.rows, split.held_out, choice.emphases[job % tried], choice.strengths);
+        std::copy(path.begin(), path.end(), losses.begin() + static_cast<std::ptrdiff_t>(job * each));
     });
     ranks.all_reduce_sum(std::span<double>(losses));  // of each, all but one are 0
-    std::vector<double> sums(tried.size() * strengths.size(), 0.0);
+    std::vector<double> sums(tried * each, 0.0);
     for (std::size_t i = 0; i < losses.size(); ++i) sums[i % sums.size()] += losses[i];
     const auto best = static_cast<std::size_t>(std::ranges::min_element(sums) - sums.begin());
-    return {tried[best / strengths.size()], strengths[best % strengths.size()]};
+    return {choice.emphases[best / each], choice.strengths[best % each]};
 }
 
 void judge(LinearSummary& summary, std::span<const float> held_out, std::span<const std::int32_t> labels) {
@@ -182,15 +198,13 @@ LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::in
     check(texts.size() == labels.size() && texts.size() >= 2 && classes >= 2, "too little to fit a linear model to");
     const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
     const auto folds = static_cast<std::uint32_t>(std::clamp<std::size_t>(texts.size() / 2, 2, most_folds));
-    const auto choice_folds =
-        static_cast<std::uint32_t>(std::clamp<std::size_t>(choice_rows * folds / texts.size(), 1, folds));
     const std::vector<std::uint32_t> fold_of = stratified_folds(labels, classes, folds, options.seed);
-    std::vector<double> tried(emphases.begin(), emphases.end());
-    if (options.emphasis) tried = {*options.emphasis};
+    const Choice choice = choice_of(options, texts.size(), folds);
     std::optional<Fitter> fitter;  // where there is something to do
-    if (static_cast<std::size_t>(ranks.rank()) < std::max<std::size_t>(choice_folds * tried.size(), folds + 1))
+    if (static_cast<std::size_t>(ranks.rank()) <
+        std::max<std::size_t>(choice.folds * choice.emphases.size(), folds + 1))
         fitter.emplace(texts, labels, classes, options, threads);
-    const Candidate chosen = choose(fitter, fold_of, choice_folds, tried, ranks, threads);
+    const Candidate chosen = choose(fitter, fold_of, choice, ranks, threads);
 
     // Fold number `folds` holds nothing out: that is the model.
     std::vector<float> held_out(texts.size() * classes, 0.0f);

@@ -14,7 +14,9 @@ namespace ulmpi {
 
 struct LinearOptions {
     NgramKinds kinds = 2;
-    std::optional<double> emphasis = {};              ///< of naive Bayes' ratios; none: chosen, as the strength is
+    /// Of a model of fewer kinds and the same rows: its emphasis is taken, and its strength or up to ten times it, by
+    /// two folds. None: all are tried.
+    std::optional<LinearSummary> like = {};
     std::uint64_t seed = 0;                           ///< of the folds
     std::vector<float> class_weights = {};            ///< factor on the loss of each class; empty: 1
     int threads = 0;                                  ///< of this rank; 0: all

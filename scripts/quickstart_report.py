@@ -46,7 +46,7 @@ def main():
     names = {"linear": "a linear model of words (TF-IDF)", "majority": "always the commonest class"}
     rows += [(names.get(key, key), baseline["error"]) for key, baseline in fit["baselines"].items()]
     rows.append(("the network from scratch", scratch["error"]))
-    title = f"Error on {len(test)} test texts, {fit['rows']} labels"
+    title = f"Error on {len(test)} test texts, {fit['words_rows']} labels"
     print(f"\n  {title:<56}{'per cent':>10}")
     for name, error in sorted(rows, key=lambda row: row[1]):
         deviation = math.sqrt(error * (1 - error) / len(test))

@@ -1,6 +1,6 @@
 // How well and how fast the linear model of words does on a labelled set, for people: never part of ctest.
 //
-//   linear_benchmark TRAIN.tsv[.gz] TEST.tsv[.gz] [LABELS [SEED [ORDER [pieces [EMPHASIS]]]]]
+//   linear_benchmark TRAIN.tsv[.gz] TEST.tsv[.gz] [LABELS [SEED [ORDER [pieces]]]]
 //
 // With LABELS, a random part of the training rows, equally many of each class as far as possible. One line of JSON.
 #include <omp.h>
@@ -57,15 +57,13 @@ std::vector<std::size_t> balanced_draw(const Rows& rows, const std::vector<std::
 }
 
 int run(int count, char** words, const Communicator& world) {
-    check_usage(count >= 3, "usage: linear_benchmark TRAIN.tsv TEST.tsv [LABELS [SEED [ORDER [pieces [EMPHASIS]]]]]");
+    check_usage(count >= 3, "usage: linear_benchmark TRAIN.tsv TEST.tsv [LABELS [SEED [ORDER [pieces]]]]");
     const Rows train = read_rows(words[1]), test = read_rows(words[2]);
     const std::size_t labels_wanted = count > 3 ? std::stoul(words[3]) : 0;
     const std::uint64_t seed = count > 4 ? std::stoull(words[4]) : 0;
     LinearOptions options;
     options.seed = seed;
     if (count > 5) options.kinds.order = std::stoi(words[5]);
-    options.kinds.pieces = count > 6;
-    if (count > 7) options.emphasis = std::stod(words[7]);
     std::vector<std::string> classes = train.labels;
     std::ranges::sort(classes);
     classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
@@ -75,6 +73,10 @@ int run(int count, char** words, const Communicator& world) {
          balanced_draw(train, classes, labels_wanted == 0 ? train.texts.size() : labels_wanted, seed)) {
         texts.push_back(train.texts[i]);
         labels.push_back(static_cast<std::int32_t>(class_of(classes, train.labels[i])));
+    }
+    if (count > 6) {
+        options.like = fit_linear(texts, labels, classes.size(), options, world).model.summary();
+        options.kinds.pieces = true;
     }
     const auto start = std::chrono::steady_clock::now();
     const LinearFit fit = fit_linear(texts, labels, classes.size(), options, world);

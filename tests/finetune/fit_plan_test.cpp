@@ -90,6 +90,21 @@ TEST(FitPlan, SamplesRowsAndTextThatAreTooMany) {
     EXPECT_EQ(p.text.tokens, p.text.read);
 }
 
+// The words may have 0.15 of stage 3's time, whatever the networks learn from.
+TEST(FitPlan, TheLinearModelLearnsFromMoreRowsThanTheNetworks) {
+    const FitFacts facts = facts_of({400000, 100000}, 0, true);
+    FitSpeed s = speed;
+    s.linear = 1e-6;  // 10 tokens a row: 5 s for all
+    const ClassifierPlan cheap = plan_fit(facts, s, 1200, 0).classifier;
+    EXPECT_LT(cheap.rows, 400000u);
+    EXPECT_EQ(cheap.words_rows, 500000u);
+    s.linear = 1e-4;
+    const ClassifierPlan dear = plan_fit(facts, s, 1200, 0).classifier;
+    EXPECT_GT(dear.words_rows, dear.rows);
+    EXPECT_NEAR(dear.comparing, 0.15 * 0.9 * 1200, 1);
+    EXPECT_EQ(fit_plan_from(to_json(FitPlan{{}, dear})).classifier.words_rows, dear.words_rows);
+}
+
 TEST(FitPlan, FewRows) {
     const FitPlan twenty = plan(facts_of({10, 10}, 240, false), 1000);
     EXPECT_EQ(twenty.classifier.folds, 5u);

@@ -11,6 +11,7 @@ namespace {
 FitResult result() {
     FitResult r{.all_rows = 50, .has_test = true, .seconds = 90, .given = 120, .run = "runs/mine"};
     r.plan.classifier.rows = 40;
+    r.words_rows = 40;
     r.judged.rows.classes = {"bad", "good"};
     r.judged.rows.labels = {0, 0, 1, 1};
     r.judged.rows.texts = {"dull", "not\tbad", "fine " + std::string(300, 'x'), "great"};

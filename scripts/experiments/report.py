@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import statistics
 import sys
 from collections import defaultdict
@@ -57,6 +58,12 @@ def title(method: str) -> str:
     return f"**ulmpi fit, {method.removeprefix('fit-')} minutes**" if method.startswith("fit-") else TITLES.get(method, method)
 
 
+def model_of(records: list[Record]) -> str:
+    """Which language model a method of ours began with, where it is not the usual one."""
+    models = sorted({word for record in records for word in re.findall(r"--init-from (\S+)", record["repeat"])})
+    return f", from {' and '.join(models)}" if models and records[0]["method"] not in BASELINES else ""
+
+
 def newest(records: list[Record]) -> dict[tuple[str, str], Group]:
     """(task, labels) -> method -> one record a seed, the newest."""
     cells = {(r["task"], r["labels"], r["method"], r["seed"]): r for r in records}
@@ -102,7 +109,7 @@ def table(group: Group, labels: str) -> list[str]:
         judged = method not in BASELINES and all_of_them
         once = [r["error_unrepeated"] for r in records if r["error_unrepeated"] is not None]
         lines.append("| " + " | ".join([
-            title(method), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
+            title(method) + model_of(records), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
             str(len(records)), "(the best)" if method == best else per_cent(to[best], "+") if to.get(best) else "",
             verdict_of_all(all_of_them) if judged else "", calibration(records), seconds(records, "seconds"),
             seconds(records, "tuning_seconds"), seconds(records, "shared_seconds")]) + " |")

@@ -239,8 +239,9 @@ def main(arguments: list[str]) -> int:
     if options.minutes:
         repeat += " --minutes " + " ".join(f"{minutes:g}" for minutes in options.minutes)
     if options.init_from != "english":
-        repeat += " --init-from MODEL"
-        names[options.init_from] = "MODEL"
+        if os.path.exists(options.init_from):
+            names[options.init_from] = "MODEL"
+        repeat += f" --init-from {names.get(options.init_from, options.init_from)}"
     worker, failed = Worker(task, work, repeat, names), 0
     for number, cell in enumerate(cells, start=1):
         method = known[cell.method]

@@ -177,7 +177,7 @@ class LabelledSet(unittest.TestCase):
 class Report(unittest.TestCase):
     def test_table_and_predictions(self):
         with tempfile.TemporaryDirectory() as folder:
-            fit = {"kind": "fit", "rows": 4, "classifier": {"error": 0.1}, "network": {"error": 0.2},
+            fit = {"kind": "fit", "rows": 4, "words_rows": 4, "classifier": {"error": 0.1}, "network": {"error": 0.2},
                    "baselines": {"majority": {"error": 2 / 3}, "linear": {"error": 0.15}}}
             files = {
                 "stage1/metrics.jsonl": '{"kind":"train","loss":7.0}\n{"kind":"valid","loss":3.0,"perplexity":20.09}\n',

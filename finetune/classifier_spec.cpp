@@ -37,8 +37,10 @@ void check_fresh_blocks(const OptionTable& table, const ClassifierStageOptions& 
 
 void check_distillation(const OptionTable& table, const ClassifierStageOptions& o) {
     if (o.distill_from.empty()) {
-        for (const char* name : {"distill-text", "distill-weight"})
-            if (table.given(name)) table.refuse(name, "says how a teacher is used: name one by --distill-from RUN");
+        // A run's config.ini gives every option, those that mean nothing at their defaults.
+        const char* const why = "says how a teacher is used: name one by --distill-from RUN";
+        if (!o.distill_text.empty()) table.refuse("distill-text", why);
+        if (o.distill_weight != ClassifierStageOptions().distill_weight) table.refuse("distill-weight", why);
         return;
     }
     if (o.wide_features)

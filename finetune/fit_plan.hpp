@@ -28,7 +28,7 @@ struct FitRecipe {
     std::uint64_t least_updates = 150;  ///< where minutes are too few for the epochs that are wanted,
     int least_epochs = 2;               ///< or so many epochs
     std::uint64_t least_rows = 100;     ///< of a sample
-    double words_share = 0.15;          ///< of stage 3's time that a linear model of more rows than that may take
+    double words_share = 0.25;          ///< of stage 3's time that a linear model of more rows than that may take
     double share = 0.5;                 ///< of the time that stage 3 may take from stage 2 where both want more
     std::uint64_t rows_of_fold = 4;     ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;

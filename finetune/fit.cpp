@@ -87,10 +87,11 @@ private:
     }
 
     void look_for_shared_runs(const LabelledSet& test) {
-        SharedRuns with_rows(test.texts), with_text(test.texts);
+        SharedRuns with_rows(test.texts);
         for (const std::string& text : fit_.task.train.texts) with_rows.read(text);
         result_.share_with_rows = with_rows.count();
         if (fit_.options.text.empty()) return;
+        SharedRuns with_text(test.texts);
         TextReader reader({fit_.options.text.begin(), fit_.options.text.end()}, fit_.options.reading());
         for (std::string document; reader.append_document(document); document.clear()) with_text.read(document);
         result_.share_with_text = with_text.count();

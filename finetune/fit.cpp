@@ -138,6 +138,8 @@ int fit_command(std::span<const std::string> arguments, const Communicator& worl
     for (const char* name : {"documents", "text-key"})
         if (options.text.empty() && table.given(name))
             table.refuse(name, "says how --text is read: give --text, or leave this out");
+    if (!options.stage_2 && !options.text.empty())
+        table.refuse("text", "is what stage 2 reads, and --stage-2 is off: leave one of them out");
     FitState fit(options, table, signals, world);
     const bool again = fit.record.reported;
     if (again && fit.leader)

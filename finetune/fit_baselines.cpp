@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+
+#include "parallel/run_main.hpp"
 
 namespace ulmpi {
 namespace {
 
-/// Bytes of text times classes: of more, pieces of words take minutes, and the words themselves are known well.
-constexpr std::size_t most_in_pieces = std::size_t{8} << 20;
+/// Of the time that words alone take (docs/LOG.md: three to six).
+constexpr double with_pieces = 5;
 
 Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
     std::vector<std::uint64_t> of_class(train.classes.size(), 0);
@@ -22,21 +25,22 @@ Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
 }  // namespace
 
 Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint64_t seed, int threads,
-                 const Communicator& world) {
+                 double pieces_seconds, const Communicator& world) {
     const std::size_t classes = train.classes.size();
     LinearOptions options{.seed = seed, .threads = threads};
+    const auto begin = std::chrono::steady_clock::now();
     LinearFit linear = fit_linear(train.texts, train.labels, classes, options, world);
+    const double seconds =
+        broadcast_value(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), world, 0);
     const std::vector<float> scores =
         judged != nullptr ? linear.model.log_probabilities(judged->texts, threads) : linear.held_out;
     std::vector<Baseline> baselines{
         commonest_class(train, (judged != nullptr ? *judged : train).size()),
         {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
-    std::size_t bytes = 0;
-    for (const std::string& text : train.texts) bytes += text.size();
-    if (bytes * classes > most_in_pieces) return {std::move(baselines), std::move(linear)};
+    if (with_pieces * seconds > pieces_seconds) return {std::move(baselines), std::move(linear), seconds};
     options.kinds.pieces = true;
     options.like = linear.model.summary();
-    return {std::move(baselines), fit_linear(train.texts, train.labels, classes, options, world)};
+    return {std::move(baselines), fit_linear(train.texts, train.labels, classes, options, world), seconds};
 }
 
 nlohmann::json to_json(const std::vector<Baseline>& baselines) {

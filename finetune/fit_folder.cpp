@@ -103,11 +103,12 @@ std::optional<FitRecord> FitFolder::begun(const json& asked) const {
     } catch (const json::exception&) {
         throw UsageError(fmt::format("{} is not what a fit has written: name a new folder by --run", quoted(record())));
     }
-    for (const auto& [name, value] : asked.items())
-        check_usage(fit.asked.value(name, json()) == value,
-                    fmt::format("{} holds a fit that began with another {}: give the same one to go on, or another "
-                                "--run",
-                                quoted(root_), name));
+    for (const json& either : {asked, fit.asked})
+        for (const auto& [name, value] : either.items())
+            check_usage(fit.asked.value(name, json()) == asked.value(name, json()),
+                        fmt::format("{} holds a fit that began with another {}: give the same one to go on, or another "
+                                    "--run",
+                                    quoted(root_), name));
     double alive = fit.began;
     std::vector<fs::path> signs{record(), metrics(), language_model() / "metrics.jsonl"};
     for (const bool has_test : {false, true})

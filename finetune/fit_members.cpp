@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr double spare_time = 1.25;  // times a network's, for one more than was planned
 
 std::vector<Network> order_of(const FitState& fit) {
-    return networks_in_order(fit.record.plan.classifier.folds, fit.task.test.has_value());
+    return networks_in_order(fit.record.plan.classifier.folds, fit.task.test.has_value(), fit.recipe);
 }
 
 // The rows of a fold, or all others; all rows are others where there is no fold.

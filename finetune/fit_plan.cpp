@@ -26,7 +26,6 @@ public:
 
     double usable(double seconds_left) const { return (1 - recipe_.reserve) * seconds_left; }
     double given_for(double usable_seconds) const { return usable_seconds / (1 - recipe_.reserve); }
-    double share() const { return recipe_.share; }
 
     // ---- stage 2
 
@@ -98,6 +97,8 @@ public:
             plan.judging = speed_.run + plan.averaged() * static_cast<double>(facts_.judged_tokens) / speed_.prediction;
         return plan;
     }
+    // All that the first network wants.
+    ClassifierPlan first() const { return classifier(facts_.rows(), epochs(facts_.rows()), 1, facts_.rows()); }
     ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0); }
 
     // What is given up first costs the classifier the least: networks, then epochs, then rows.
@@ -173,6 +174,7 @@ std::vector<Network> networks_in_order(std::uint32_t folds, bool has_test, const
     while (!has_test && fold < folds) add_fold();
     while (member < recipe.most_members) add_member();
     if (fold < 2) add_fold();
+    order.resize(std::min<std::uint64_t>(order.size(), recipe.most_networks));
     return order;
 }
 
@@ -200,8 +202,9 @@ FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_l
     const double usable = planner.usable(seconds_left), least = planner.least().total();
     const double least_text = planner.text_seconds(planner.least_read()),
                  most_text = planner.text_seconds(planner.most_read());
-    // What stage 2 does not want belongs to stage 3; where both want more they share.
-    const double wished = std::max(usable - most_text, planner.share() * usable);
+    // What stage 2 does not want belongs to stage 3; where both want more they share, and the first network has most.
+    const double wished = std::max(
+        {usable - most_text, recipe.share * usable, std::min(planner.first().total(), recipe.first_share * usable)});
     FitPlan plan;
     plan.classifier = planner.classifier_within(std::max(least, std::min(wished, usable - least_text)));
     plan.text = planner.text_within(usable - plan.classifier.total());

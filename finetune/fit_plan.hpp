@@ -29,9 +29,12 @@ struct FitRecipe {
     int least_epochs = 2;               ///< or so many epochs
     std::uint64_t least_rows = 100;     ///< of a sample
     double words_share = 0.25;          ///< of stage 3's time that a linear model of more rows than that may take
+    double pieces_share = 0.1;          ///< of the time that is left that pieces of words may take in it
     double share = 0.5;                 ///< of the time that stage 3 may take from stage 2 where both want more
+    double first_share = 0.75;          ///< the same until the first network has its epochs
     std::uint64_t rows_of_fold = 4;     ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
+    std::uint64_t most_networks = most_folds + most_members;
 };
 
 /// What is known before anything is trained.

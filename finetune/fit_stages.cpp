@@ -46,8 +46,6 @@ FitStages::FitStages(const FitOptions& options, const OptionTable& table, const 
 
 LanguageModelRequest FitStages::language_model(const TextPlan& plan, const std::filesystem::path& data,
                                                const std::filesystem::path& run, const std::string& walltime) const {
-    const bool learnt_by_heart =
-        static_cast<double>(plan.read) > recipe_.best.few_passes * static_cast<double>(plan.tokens);
     Words words{"--init-from",
                 options_.init_from,
                 "--data",
@@ -60,8 +58,6 @@ LanguageModelRequest FitStages::language_model(const TextPlan& plan, const std::
                 fmt::format("{}", plan.batch),
                 "--lr",
                 text_of(recipe_.best.text_rate),
-                "--dropout",
-                text_of(learnt_by_heart ? recipe_.best.text_dropout : 0),
                 "--seed",
                 fmt::format("{}", options_.seed),
                 "--walltime",

@@ -36,6 +36,7 @@ FitState::FitState(const FitOptions& asked, const OptionTable& table, const Stop
       clock(60 * asked.minutes, asked.walltime, stop_signals, ranks),
       interruption(stop_signals, clock.end_of_job(), ranks),
       task(read_fit_task(asked, ranks)),
+      recipe(asked.recipe()),
       stages(asked, table, ranks) {
     const std::string found = together(world, [&] {
         if (!leader) return std::string();
@@ -64,16 +65,17 @@ void FitState::plan() {
     if (leader) fmt::print(stderr, "fit: measuring this machine's speed\n");
     record.speed = measure_speed(task, stages, seconds_to_measure(clock.given()), world);
     const std::vector<std::uint32_t> few = places_to_try(task.train, options.seed);
-    const double before = clock.spent();
-    Compared tried = compare_with(few);
-    if (few.size() == task.train.size()) {
+    const bool all = few.size() == task.train.size();
+    Compared tried = compare_with(few, all ? pieces_seconds() : 0);
+    record.speed.linear =
+        longer_than_tried * tried.seconds / static_cast<double>(rows_of(task.train, few).tokens.size());
+    if (all) {
         take(tried, few.size());
         compared_ = std::move(tried);
-    } else
-        record.speed.linear =
-            longer_than_tried * (clock.spent() - before) / static_cast<double>(rows_of(task.train, few).tokens.size());
+    }
     const double spent = clock.spent();
-    record.plan = together(world, [&] { return plan_fit(task.facts, record.speed, clock.given() - spent, spent); });
+    record.plan =
+        together(world, [&] { return plan_fit(task.facts, record.speed, clock.given() - spent, spent, recipe); });
     if (!leader) return;
     fmt::print(stderr, "fit: {} are given; this machine makes {} of stage 2 and {} of stage 3, in {}. The plan:\n{}",
                format_duration(clock.given()), format_rate(record.speed.text, "tokens"),
@@ -89,7 +91,7 @@ std::vector<std::uint32_t> FitState::words_places(std::uint64_t rows) const {
 void FitState::plan_again(FitFacts facts) {
     facts = facts_with(facts, rows_of(task.train, words_places(record.words_rows)));
     const double spent = clock.spent();
-    record.plan = plan_rest(facts, record.speed, clock.given() - spent, spent);
+    record.plan = plan_rest(facts, record.speed, clock.given() - spent, spent, recipe);
     use_planned_rows();
     remember();
 }
@@ -104,9 +106,9 @@ void FitState::remember() const {
     if (leader) folder.write(record);
 }
 
-Compared FitState::compare_with(const std::vector<std::uint32_t>& places) const {
+Compared FitState::compare_with(const std::vector<std::uint32_t>& places, double pieces) const {
     Compared all = ulmpi::compare(rows_of(task.train, places), task.test ? &*task.test : nullptr, options.seed,
-                                  stages.threads(), world);
+                                  stages.threads(), pieces, world);
     if (task.test) return all;
     for (Baseline& baseline : all.baselines) {
         std::vector<std::int32_t> said(task.train.size(), -1);
@@ -130,7 +132,7 @@ void FitState::write_words(const LinearFit& words) const {
 
 void FitState::compare() {
     const std::vector<std::uint32_t> places = words_places(record.plan.classifier.words_rows);
-    const Compared compared = compare_with(places);
+    const Compared compared = compare_with(places, pieces_seconds());
     together(world, [&] {
         if (leader) write_words(compared.words);
     });

@@ -33,6 +33,7 @@ public:
     FitClock clock;
     Interruption interruption;
     const FitTask task;
+    const FitRecipe recipe;
     const FitStages stages;
     FitRecord record;
 
@@ -56,9 +57,11 @@ private:
     std::vector<std::uint32_t> words_places(std::uint64_t rows) const;  ///< of a linear model of so many rows
     void plan();
     void use_planned_rows();
-    Compared compare_with(const std::vector<std::uint32_t>& places) const;
+    Compared compare_with(const std::vector<std::uint32_t>& places, double pieces_seconds) const;
     void take(const Compared& compared, std::size_t rows);
     void write_words(const LinearFit& words) const;
+    /// Of a linear model of all rows in use, with what is left.
+    double pieces_seconds() const { return recipe.pieces_share * clock.left(); }
 
     std::optional<FolderLock> lock_;
     std::optional<Compared> compared_;  ///< before there is a folder

@@ -86,6 +86,7 @@ Read read_on_leader(const FitOptions& o, FitTask& task) {
     };
     const TextSample rows = sample_of(append_row, tokenizer);
     say_how_it_is_covered("the texts of --train", rows);
+    if (!o.stage_2) return {0, rows.tokens / rows.seconds};
     // Of each row a newline and the end of the text come with it.
     Read read{static_cast<double>(task.train.tokens.size() + 2 * task.train.size()), rows.tokens / rows.seconds};
     if (o.text.empty()) return read;
@@ -106,6 +107,8 @@ nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
         asked[name] = path.empty() ? 0 : file_fingerprint(path);
     for (const std::string& path : o.text) asked["--text"].push_back(file_fingerprint(path));
     if (!o.text.empty()) asked.update({{"--documents", o.documents}, {"--text-key", o.text_key}});
+    if (!o.stage_2) asked["--stage-2"] = false;
+    if (o.networks != FitOptions().networks) asked["--networks"] = o.networks;
     return asked;
 }
 
@@ -129,6 +132,11 @@ void FitOptions::declare(OptionTable& table) {
     table.add("minutes", minutes, "that it may take, over all its starts", "minutes");
     table.range("minutes", 0.01, 1e6);
     table.add("init-from", init_from, "language model to start from: a name, run or checkpoint", "MODEL");
+    table.add("stage-2", stage_2, "off: the language model has read the domain's text already, and goes on to stage 3");
+    table.add("networks", networks,
+              "that are trained at most; of two, one tells how much words and network count, and the other learns from "
+              "all rows; of more, up to three are averaged, each of which costs as much again to ask");
+    table.range("networks", 1, FitRecipe().most_networks);
     table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
     table.add("walltime", walltime,
               "of this job: auto (Slurm's end of it, if there is one), none, or from its start 90s, 30m, 2h; the fit "

@@ -24,8 +24,12 @@ struct FitOptions {
     std::vector<std::string> text;
     std::string documents = "line", text_key = "text", walltime = "auto";
     double minutes = 20;
+    std::uint64_t networks = FitRecipe().most_networks;
+    bool stage_2 = true;
     std::uint64_t seed = 1;
     LayoutOptions layout;
+
+    FitRecipe recipe() const { return {.most_networks = networks}; }
 };
 
 /// Alike on all ranks.

@@ -26,10 +26,13 @@ void LanguageModelOptions::declare(OptionTable& table, const LanguageModelStage&
     if (stage.continues) {
         table.add("init-from", init_from, "run or checkpoint that gives shape, weights and tokenizer", "RUN");
         table.required("init-from");
-        add_recipe_option(table, recipe,
-                          fmt::format("slanted triangular rate of {}, factor {}, dropout {}", best_recipe.text_rate,
-                                      best_recipe.text_factor, best_recipe.text_dropout),
-                          "factor 2.6, the model's own dropout");
+        add_recipe_option(
+            table, recipe,
+            fmt::format("slanted triangular rate of {}, factor {}, dropout {} of a text that is read more than {} "
+                        "times",
+                        best_recipe.text_rate, best_recipe.text_factor, best_recipe.text_dropout,
+                        best_recipe.few_passes),
+            "factor 2.6, the model's own dropout");
         table.add("discriminative-factor", factor, "each block learns this many times slower than the one above it");
         table.range("discriminative-factor", 0.01, 1000);
         table.add("transfer-vocabulary", transfer_vocabulary,
@@ -62,11 +65,25 @@ LanguageModelRequest::LanguageModelRequest(const LanguageModelRequest& other) : 
 
 namespace {
 
+std::uint64_t steps_on(const ShardFacts& shards, const TrainingOptions& training, std::size_t length) {
+    return steps_of(training, windows_of(shards.tokens, length, shards.first_file), length);
+}
+
+// Over the shards, as far as they are known.
+double passes_of(const LanguageModelOptions& o, const Facts& facts) {
+    const auto data = facts.shards.find("data");
+    if (data == facts.shards.end() || !facts.source) return 0;
+    const std::size_t length = facts.source->model.context;
+    const std::uint64_t update = o.training.global_batch * length;
+    return static_cast<double>(steps_on(data->second, o.training, length) * update) /
+           static_cast<double>(data->second.tokens);
+}
+
 void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
     if (facts.resumed)
         keep_as_begun(asked.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
     else
-        take_recipe(asked.table, language_model_recipe(asked.options.recipe));
+        take_recipe(asked.table, language_model_recipe(asked.options.recipe, passes_of(asked.options, facts)));
 }
 
 }  // namespace
@@ -74,8 +91,8 @@ void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
 LanguageModelRequest settled(const LanguageModelRequest& asked, const Facts& facts) {
     LanguageModelRequest settled = asked;
     take_source(settled.table, asked.stage.command, facts);
-    if (asked.stage.continues) settle_recipe(settled, facts);
     check_duration(settled.options.training);
+    if (asked.stage.continues) settle_recipe(settled, facts);
     check_early_stop(settled.options.run, settled.options.valid);
     check_options(settled.table, settled.options, facts);
     return settled;
@@ -123,7 +140,7 @@ LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts)
                         facts.source && !spec.transfers_vocabulary ? "the model of " + facts.source->path : o.data,
                         asked.stage.continues && name == "data" ? ", or give --transfer-vocabulary on" : ""));
     const std::size_t length = spec.model.context;
-    spec.steps = steps_of(o.training, windows_of(spec.shards.tokens, length, spec.shards.first_file), length);
+    spec.steps = steps_on(spec.shards, o.training, length);
     const int replicas = spec.layout.extents.data;
     check_usage(o.training.global_batch >= static_cast<std::size_t>(replicas),
                 fmt::format("--global-batch-size {} leaves some of the {} data-parallel replicas without a sequence",

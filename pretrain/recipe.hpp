@@ -16,8 +16,8 @@ namespace ulmpi {
 struct BestRecipe {
     // Stage 2: slanted triangular, the last block at the full rate.
     double text_rate = 1e-3, text_factor = 1.3;
-    double text_dropout = 0.1;  ///< of what is read often; in `fit` none for a text that is read `few_passes` times or
-    double few_passes = 2;      ///< fewer, which is not learnt by heart
+    double text_dropout = 0.1;  ///< of a text that is read often; none of one that is read `few_passes` times or fewer
+    double few_passes = 2;      ///< and so not learnt by heart
 
     // Stage 3: nothing frozen, one slanted triangle.
     double rate = 5e-4, factor = 1.3, dropout = 0.1;
@@ -29,6 +29,7 @@ struct BestRecipe {
     std::uint64_t least_updates = 300;  ///< of fewer rows more epochs until there are so many updates,
     int most_epochs_of_few = 150;       ///< or so many epochs
 
+    double text_dropout_of(double passes) const { return passes > few_passes ? text_dropout : 0; }
     std::size_t batch_of(std::uint64_t rows) const { return rows < large_set ? batch : large_batch; }
     /// The fewer rows, the more.
     int epochs_of(std::uint64_t rows) const {
@@ -60,14 +61,14 @@ inline void take_recipe(OptionTable& table, const RecipeValues& values) {
     for (const auto& [name, value] : values) table.set_default(name, value, Origin::recipe);
 }
 
-/// `finetune lm`. ulmfit: dropouts are the parent's.
-inline RecipeValues language_model_recipe(const std::string& recipe) {
+/// `finetune lm` that reads its text so many times. ulmfit: dropouts are the parent's.
+inline RecipeValues language_model_recipe(const std::string& recipe, double passes) {
     const BestRecipe& best = best_recipe;
     if (recipe == "ulmfit") return {{"lr", 1e-3}, {"lr-schedule", "stlr"}, {"discriminative-factor", 2.6}};
     return {{"lr", best.text_rate},
             {"lr-schedule", "stlr"},
             {"discriminative-factor", best.text_factor},
-            {"dropout", best.text_dropout}};
+            {"dropout", best.text_dropout_of(passes)}};
 }
 
 /// `finetune classifier` on so many rows; 0: not known yet. From scratch nothing is frozen, and all groups learn alike.

@@ -73,6 +73,12 @@ def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
     return [row for row, _ in zip(turns, range(count))]
 
 
+def sample(rows: list[Row], count: int) -> list[Row]:
+    """So many of the rows, by hash, in their order; all where there are no more."""
+    chosen = sorted(range(len(rows)), key=lambda number: fraction("sample " + rows[number][1]))[:count]
+    return [rows[number] for number in sorted(chosen)]
+
+
 def letters_and_digits(text: str) -> str:
     return re.sub(r"[\W_]+", "", text.casefold())
 

@@ -22,10 +22,13 @@ LAST_LAYER = ["--discriminative-factor", "1000", "--lr", "5e-3"]  # the rest all
 SCRATCH = ["--dropout", "0.2"]
 SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "2e-3")]
 
-# Stage 2, once a task: passes over its unlabelled text.
+# As many minutes as it wants.
+WITH_WORDS = ["--stage-2", "off", "--networks", "2", "--minutes", "10000", "--threads-per-rank", "1", "--precision", "bf16"]
+
+# Stage 2, once a task: passes over its unlabelled text. What is not read to its end needs no dropout.
 DOMAIN = ["--micro-batch-size", "4", "--global-batch-size", "16", "--threads-per-rank", "1", "--precision", "bf16"]
-DOMAIN_EPOCHS = {"trec6": "3", "sst2": "3", "ag_news": "3", "imdb": "1"}
-OTHER_DOMAIN_EPOCHS = "3"
+DOMAIN_READING = {"imdb": ["--epochs", "0.5", "--dropout", "0"]}
+OTHER_DOMAIN_READING = ["--epochs", "3"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class Domain:
         return [text for _, text in read_rows(self.train_file)] + (read_lines(extra) if extra.exists() else [])
 
     def options(self) -> list[str]:
-        return DOMAIN + ["--epochs", DOMAIN_EPOCHS.get(self.task, OTHER_DOMAIN_EPOCHS)]
+        return DOMAIN + DOMAIN_READING.get(self.task, OTHER_DOMAIN_READING)
 
     @property
     def marked_with(self) -> list[Any]:
@@ -188,6 +191,30 @@ class Ours(Method):
         rows, run = bench.folder / "rows.tsv", bench.folder / "run"
         write_rows(rows, train)
         bench.run([*self.program.on_ranks(), "finetune", "classifier", *self.start(bench), "--train", rows, "--run", run,
+                   *options["options"], "--seed", str(bench.seed + 1)])
+        return self.program.ask(run, texts, bench, "--threads-per-rank", "1")
+
+
+@dataclass(frozen=True)
+class WithWords(Method):
+    """Three stages by `ulmpi fit` from the model after stage 2: two networks, one of which only tells how much network and
+    words count, and a linear model of words."""
+    program: Program
+    domain: Domain
+
+    def definition(self) -> dict[str, Any]:
+        return {"options": WITH_WORDS, "model": self.program.model_identity, "domain": self.domain.folder.name}
+
+    def candidates(self, rows: int) -> list[Options]:
+        return [{"options": WITH_WORDS}]
+
+    def prepare(self) -> Shared:
+        return self.domain.make()
+
+    def predict(self, options: Options, train: list[Row], texts: list[str], bench: Bench) -> list[str]:
+        rows, run = bench.folder / "rows.tsv", bench.folder / "run"
+        write_rows(rows, train)
+        bench.run([*self.program.on_ranks(), "fit", "--init-from", self.domain.run(), "--train", rows, "--run", run,
                    *options["options"], "--seed", str(bench.seed + 1)])
         return self.program.ask(run, texts, bench, "--threads-per-rank", "1")
 

@@ -25,13 +25,14 @@ TITLES = {
     "scratch": "ulmpi from scratch",
     "without-stage-2": "ulmpi without stage 2",
     "three-stages": "**ulmpi, three stages**",
+    "with-words": "**ulmpi, three stages with the words**",
     "ensemble": "ulmpi, three stages, three networks in one file",
     "distilled": "ulmpi, three stages, one network distilled from those",
     "transferred-vocabulary": "ulmpi, three stages, the domain's own vocabulary, transferred",
     "random-vocabulary": "ulmpi, three stages, the domain's own vocabulary, random rows",
 }
 COMPARED = [("three-stages", other) for other in ("scratch", "last-layer", "without-stage-2")] + [
-    ("ensemble", "three-stages"), ("distilled", "ensemble"), ("transferred-vocabulary", "random-vocabulary"),
+    ("with-words", "three-stages"), ("ensemble", "three-stages"), ("distilled", "ensemble"), ("transferred-vocabulary", "random-vocabulary"),
     ("transferred-vocabulary", "three-stages")]
 BASELINES = ("majority", "tf-idf", "nb-ngrams", "fasttext", "fastai-ulmfit")
 SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb"}
@@ -154,7 +155,7 @@ def provenance(records: list[Record], group: Group) -> list[str]:
 
 def count(labels: str, group: Group) -> str:
     record = next(iter(group.values()))[0]
-    return f"{record['rows']:,} labels{' (all)' if labels == 'all' else ''}; {record['n']:,} test rows, " \
+    return f"{record['rows']:,} labels{' (all)' if labels == 'all' else ''}; {record['n']:,} test rows{', a sample' if record.get('sampled') else ''}, " \
            f"{record['n'] - record['n_unrepeated']} of them repeat a training row"
 
 

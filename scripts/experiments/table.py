@@ -17,8 +17,8 @@ from baselines import BASELINES
 from cells import (ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, commit, fingerprint, machine, pack, portable,
                    words)
 from ensembles import Distilled, Ensemble
-from labelled import Row, draw, folds, read_rows, repeated, sha256
-from ours import RECIPES, Domain, Fit, Ours, Program
+from labelled import Row, draw, folds, read_rows, repeated, sample, sha256, write_rows
+from ours import RECIPES, Domain, Fit, Ours, Program, WithWords
 from peers import FastaiUlmfit
 from vocabularies import OwnVocabulary
 
@@ -30,6 +30,7 @@ TABLES = {
     "imdb": {"100": 3, "500": 3, "2000": 3, "all": 1},
 }
 NEW_SET = {"500": 3}
+TEST_ROWS = {"imdb": 5000}  # of more a sample: a network needs ten minutes for all of them
 BY_NAME_ALONE = ("transferred-vocabulary", "random-vocabulary", "ensemble", "distilled")
 
 
@@ -39,6 +40,7 @@ class Task:
     name: str
     train_file: Path
     test_file: Path
+    test_rows: int = 0  # a sample of so many; 0: all
 
     @cached_property
     def train(self) -> list[Row]:
@@ -46,7 +48,21 @@ class Task:
 
     @cached_property
     def test(self) -> list[Row]:
-        return read_rows(self.test_file)
+        return sample(read_rows(self.test_file), self.test_rows) if self.test_rows else read_rows(self.test_file)
+
+    def test_part(self, work: Path) -> Path:
+        """A file of the test rows that are used."""
+        if not self.test_rows:
+            return self.test_file
+        part = work / f"{self.name}-test-{self.test_rows}-{sha256(self.test_file)[:16]}.tsv"
+        if not part.exists():
+            write_rows(part, self.test)
+        return part
+
+    def marks(self) -> dict[str, Any]:
+        """What the figures depend on of the task."""
+        whole = {"train": sha256(self.train_file), "test": sha256(self.test_file)}
+        return whole | ({"test_rows": self.test_rows} if self.test_rows else {})
 
     def rows(self, cell: Cell) -> list[Row]:
         return self.train if cell.labels == "all" else draw(self.train, int(cell.labels), cell.seed)
@@ -60,6 +76,7 @@ def methods(task: Task, program: Program, options: argparse.Namespace) -> dict[s
                                               program.work, domain, options.fastai_venv)
     if task.name in TABLES:
         known |= {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
+        known["with-words"] = WithWords(program, domain)
     # Those that are asked for by name alone.
     for rows in ("transferred", "random"):
         known[f"{rows}-vocabulary"] = Ours(program, OwnVocabulary(program, task.name, task.train_file, rows),
@@ -123,13 +140,12 @@ class Worker:
     def report(self, cell: Cell, method: Method, shared: Shared) -> dict[str, Any] | None:
         """The cell's line of results, from a model trained on all its rows; nothing where that line stands already."""
         records = Records(self.work / "results.jsonl")
-        mark = fingerprint(cell, method.definition() | {"train": sha256(self.task.train_file),
-                                                        "test": sha256(self.task.test_file)})
+        mark = fingerprint(cell, method.definition() | self.task.marks())
         if records.find(mark):
             return None
         chosen = self.tune(cell, method)
         rows, test = self.task.rows(cell), self.task.test
-        bench = self.empty_bench(cell, "report", self.task.test_file)
+        bench = self.empty_bench(cell, "report", self.task.test_part(self.work))
         started, cpu_started = time.time(), sum(os.times()[:4])
         said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
         seconds, cpu = time.time() - started, sum(os.times()[:4]) - cpu_started
@@ -139,7 +155,7 @@ class Worker:
         once = [one for number, one in enumerate(wrong) if number not in twice]
         record = {
             "task": cell.task, "labels": cell.labels, "seed": cell.seed, "method": cell.method, "rows": len(rows),
-            "n": len(test), "error": sum(wrong) / len(test),
+            "n": len(test), **({"sampled": True} if self.task.test_rows else {}), "error": sum(wrong) / len(test),
             "n_unrepeated": len(once), "error_unrepeated": sum(once) / len(once) if once else None,
             "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"], **calibration,
@@ -175,6 +191,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     which.add_argument("--train", type=Path, metavar="FILE", help="instead of a task: a set of your own, label<TAB>text")
     which.add_argument("--test", type=Path, metavar="FILE")
     which.add_argument("--labels", nargs="+", metavar="N", help="labelled rows to draw, or all (default: the table's)")
+    which.add_argument("--test-rows", type=int, metavar="N", help="judge by a sample of so many test rows, 0 by all "
+                       f"(default: {', '.join(f'{rows} of {name}' for name, rows in TEST_ROWS.items())}, otherwise all)")
     which.add_argument("--seeds", type=int, metavar="N", help="draws and trainings, from seed 0 on (default: the table's)")
     which.add_argument("--only", nargs="+", metavar="CELLS", help="methods, or patterns of TASK/LABELS/SEED/METHOD")
     how = parser.add_mutually_exclusive_group()
@@ -211,10 +229,15 @@ def task_of(options: argparse.Namespace) -> tuple[Task, str]:
     """The task, and the command of its table."""
     if options.task:
         folder = options.data / options.task
-        return (Task(options.task, folder / "train.tsv.gz", folder / "test.tsv.gz"),
-                f"scripts/experiments/{options.task}.sh --data DIR")
+        usual = TEST_ROWS.get(options.task, 0)
+        rows = usual if options.test_rows is None else options.test_rows
+        more = "" if rows == usual else f" --test-rows {rows}"
+        return (Task(options.task, folder / "train.tsv.gz", folder / "test.tsv.gz", rows),
+                f"scripts/experiments/{options.task}.sh --data DIR{more}")
     name = options.train.resolve().parent.name + "-" + options.train.name.split(".")[0]
-    return Task(name, options.train, options.test), "scripts/experiments/new_set.sh TRAIN TEST"
+    rows = options.test_rows or 0
+    more = f" --test-rows {rows}" if rows else ""
+    return Task(name, options.train, options.test, rows), f"scripts/experiments/new_set.sh TRAIN TEST{more}"
 
 
 def main(arguments: list[str]) -> int:

@@ -218,6 +218,19 @@ class Cells(ToySet):
         self.assertEqual(again.trained, [])
         self.assertEqual(len(self.lines()), 1)
 
+    def test_a_sample_of_the_test_rows(self):
+        sampled = table.Worker(table.Task("toy", self.train, self.test, 3), self.work, "toy.sh --data DIR", {})
+        record = sampled.report(self.cell(), Shout(), shared=cells.Shared())
+        self.assertEqual((record["n"], record["sampled"]), (3, True))
+        part = labelled.read_rows(sampled.task.test_part(self.work))
+        self.assertEqual([row for row in labelled.read_rows(self.test) if row in part], part)  # in their order
+        self.assertEqual(labelled.sample(list(reversed(part)), 3), list(reversed(part)))
+        self.assertEqual(labelled.sample(part, 2), labelled.sample(labelled.sample(part, 3), 2))
+        # All rows are another figure.
+        whole = self.worker().report(self.cell(), Shout(), shared=cells.Shared())
+        self.assertEqual((whole["n"], whole.get("sampled")), (5, None))
+        self.assertNotEqual(whole["fingerprint"], record["fingerprint"])
+
     def test_choosing_never_opens_the_test_file(self):
         self.test.unlink()
         choice = self.worker().tune(self.cell(), method := Shout())

@@ -90,6 +90,16 @@ class Fit(Workshop):
         self.assertIn("nothing to do", self.said)
         self.assertEqual(contents("judged"), before)
 
+    def test_from_a_model_that_has_read_the_text(self):
+        said = self.fit("--train train.tsv --test test.tsv --stage-2 off --networks 2", "read-before")
+        self.assertEqual((said["folds_held"], said["members"]), (1, 1))
+        self.assertLess(said["classifier"]["error"], 0.3)
+        self.assertNotIn("language model", self.said)
+        self.assertFalse(os.path.exists("read-before/language-model"))
+        done = self.run_ulmpi(f"{FIT} --train train.tsv --test test.tsv --networks 2 --run read-before")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("began with another --stage-2", done.stderr.decode())
+
     def test_without_one_it_is_cross_validated(self):
         said = self.fit("--train train.tsv --text domain.txt", "folded")
         self.assertEqual((said["judged"], said["folds"], said["folds_held"]), ("cross-validation", 5, 5))
@@ -199,6 +209,8 @@ class Fit(Workshop):
         self.refused("--train train.tsv --test strange.tsv --run r", "'strange' is not one of the 3 classes")
         self.refused("--train train.tsv --minutes 0.01 --run r", "--minutes", "or more")
         self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
+        self.refused("--train train.tsv --text corpus.txt --stage-2 off --run r", "--text", "--stage-2 is off")
+        self.refused("--train train.tsv --networks 9 --run r", "--networks", "between 1 and 8")
         self.refused("--train train.tsv --run general", "holds something else than a fit")
         self.refused("--train train.tsv --init-from nowhere --run r", "nowhere")
         self.refused("--train train.tsv --tp 3 --run r", "rank")

@@ -42,8 +42,8 @@ TEST(FitPlan, TakesWhatItWantsWhereThereIsTime) {
     EXPECT_NEAR(p.seconds(), 2 * 60.5 + 3 * 75 + 60 + 3, 1e-6);
 }
 
-// 60 s of text and, of each case, what 0.9 of the time holds of 60.5, 75, 60.5, 75, 60.5, 60.5, 60.5, 75 s; of the last
-// half the time.
+// 60 s of text and, of each case, what 0.9 of the time holds of 60.5, 75, 60.5, 75, 60.5, 60.5, 60.5, 75 s. In the last
+// but one the text gives way to the first network's epochs, in the last as far as three quarters of the time.
 TEST(FitPlan, TrainsAsManyNetworksAsThereIsTimeFor) {
     const FitFacts facts = facts_of({250, 250}, 6000, false);
     struct Case {
@@ -51,14 +51,31 @@ TEST(FitPlan, TrainsAsManyNetworksAsThereIsTimeFor) {
         std::uint32_t folds_held, members;
         int epochs;
     };
-    for (const Case& c :
-         {Case{2000, 5, 3, 15}, {500, 3, 2, 15}, {300, 2, 1, 15}, {250, 1, 1, 15}, {150, 1, 0, 15}, {130, 1, 0, 14}}) {
+    for (const Case& c : {Case{2000, 5, 3, 15},
+                          {500, 3, 2, 15},
+                          {300, 2, 1, 15},
+                          {250, 1, 1, 15},
+                          {150, 1, 0, 15},
+                          {130, 1, 0, 15},
+                          {88, 1, 0, 14}}) {
         const FitPlan p = plan(facts, c.seconds);
         EXPECT_EQ(p.classifier.folds, 5u);
         EXPECT_EQ(p.classifier.folds_held, c.folds_held) << c.seconds;
         EXPECT_EQ(p.classifier.members, c.members) << c.seconds;
         EXPECT_EQ(p.classifier.epochs, c.epochs) << c.seconds;
         EXPECT_NEAR(p.classifier.fold_seconds, 4.0 * c.epochs + 0.5, 1e-9);
+    }
+    EXPECT_NEAR(plan(facts, 130).text.seconds, 0.9 * 130 - 60.5, 0.4);  // whole updates
+    EXPECT_NEAR(plan(facts, 88).text.seconds, 0.9 * 88 - 56.5, 0.4);
+}
+
+TEST(FitPlan, TrainsNoMoreNetworksThanWereAskedFor) {
+    const FitFacts facts = facts_of({250, 250}, 6000, true);
+    for (const auto& [most, folds_held, members] : {std::tuple{1u, 1u, 0u}, {2u, 1u, 1u}, {3u, 1u, 2u}, {8u, 2u, 3u}}) {
+        const FitPlan p = plan_fit(facts, speed, 1e6, 0, {.most_networks = most});
+        EXPECT_EQ(p.classifier.folds_held, folds_held) << most;
+        EXPECT_EQ(p.classifier.members, members) << most;
+        EXPECT_EQ(p.classifier.epochs, 15);
     }
 }
 
@@ -74,19 +91,19 @@ TEST(FitPlan, NetworksInTheOrderOfTheirWorth) {
     EXPECT_EQ(plan.members, 1u);
 }
 
-// Half the time, 0.9 × 1,200 s / 2. A row of 10 tokens takes 2 × 0.8 ms in two epochs of 4/5 of the rows, and 1 ms as
-// one of the fifth that is judged. Text of 5,400,000 tokens goes in as much.
+// Three quarters of the time, 0.9 × 1,200 s. A row of 10 tokens takes 2 × 0.8 ms in two epochs of 4/5 of the rows, and
+// 1 ms as one of the fifth that is judged. Text of 2,700,000 tokens goes in a third as much.
 TEST(FitPlan, SamplesRowsAndTextThatAreTooMany) {
     FitFacts facts = facts_of({400000, 100000}, 11000000, true);
     facts.judged_tokens = 0;
     FitSpeed fast = speed;
     fast.text = fast.classifier = 10000;
     const FitPlan p = plan_fit(facts, fast, 1200, 0);
-    EXPECT_NEAR(static_cast<double>(p.classifier.rows), 540 / 0.0026, 1);
+    EXPECT_NEAR(static_cast<double>(p.classifier.rows), 810 / 0.0026, 1);
     EXPECT_EQ(p.classifier.epochs, 2);
     EXPECT_EQ(p.classifier.batch, 32u);
     EXPECT_EQ(p.text.batch, 16u);
-    EXPECT_NEAR(static_cast<double>(p.text.read), 5400000, 1600);
+    EXPECT_NEAR(static_cast<double>(p.text.read), 2700000, 1600);
     EXPECT_EQ(p.text.tokens, p.text.read);
 }
 

@@ -186,8 +186,8 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
     const LanguageModelSpec spec =
         resolve(language_model(domain_training(), domain + " --attention-dropout 0.5"), with_parent(of_shards()));
     ModelConfig model = parent().model;
-    model.attention_dropout = 0.5;  // given; the others are the recipe's
-    model.embedding_dropout = model.residual_dropout = 0.1;
+    model.attention_dropout = 0.5;  // given; the others are the recipe's: none of a text that is read once
+    model.embedding_dropout = model.residual_dropout = 0;
     EXPECT_EQ(spec.model, model);
     EXPECT_FALSE(spec.options.contains("num-layers"));  // no option of this command
     EXPECT_EQ(spec.training.lr_schedule, "stlr");
@@ -260,6 +260,20 @@ TEST(RunSpecTest, ARecipeStandsForWhatIsNotGiven) {
         resolve(language_model(domain_training(), domain + " --recipe ulmfit"), with_parent(of_shards()));
     EXPECT_EQ(text.factor, 2.6);
     EXPECT_EQ(text.model, parent().model);
+    // 10,001 tokens in windows of 50, four at a time.
+    for (const auto& [length, dropout] : {std::pair{"--train-steps 100", 0.0},
+                                          {"--train-steps 101", 0.1},
+                                          {"--epochs 2", 0.0},
+                                          {"--epochs 3", 0.1},
+                                          {"--train-tokens 20000", 0.0},
+                                          {"--train-tokens 20100", 0.1},
+                                          {"--epochs 3 --dropout 0", 0.0},
+                                          {"--epochs 1 --dropout 0.3", 0.3}}) {
+        const std::string asked = std::string("--data d --run r --init-from lm --global-batch-size 4 ") + length;
+        EXPECT_EQ(resolve(language_model(domain_training(), asked), with_parent(of_shards())).model.residual_dropout,
+                  dropout)
+            << length;
+    }
 }
 
 // What it stood for when the run began, whatever it has come to stand for: here a checkpoint that says other values.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "data/quoted.hpp"
+#include "parallel/error.hpp"
 
 namespace ulmpi {
 
@@ -35,5 +36,16 @@ void LineReader::append_rest(std::string& text) {
 }
 
 std::string LineReader::where() const { return fmt::format("{}, line {}", name_, line_number_); }
+
+std::vector<std::string> lines_of(const std::filesystem::path& path) {
+    LineReader reader(path);
+    std::vector<std::string> lines;
+    for (std::string line; reader.append_line(line); line.clear()) {
+        while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
+        if (!line.empty()) lines.push_back(line);
+    }
+    check_usage(!lines.empty(), quoted(path) + " holds no texts");
+    return lines;
+}
 
 }  // namespace ulmpi

@@ -37,4 +37,7 @@ private:
     std::uint64_t line_number_ = 0;
 };
 
+/// The lines of a file without their ends, those that are not empty. UsageError: none, not readable.
+std::vector<std::string> lines_of(const std::filesystem::path& path);
+
 }  // namespace ulmpi

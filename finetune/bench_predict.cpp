@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "finetune/distillation.hpp"
+#include "data/line_reader.hpp"
 #include "finetune/judge.hpp"
 #include "model/kernels/gemm.hpp"
 #include "parallel/run_main.hpp"

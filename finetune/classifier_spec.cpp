@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "finetune/distillation.hpp"
+#include "data/line_reader.hpp"
 #include "parallel/error.hpp"
 #include "pretrain/recipe.hpp"
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "data/line_reader.hpp"
 #include "finetune/judge.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
@@ -31,17 +30,6 @@ std::vector<std::size_t> places_of(const std::vector<std::string>& classes, cons
 }
 
 }  // namespace
-
-std::vector<std::string> lines_of(const std::string& path) {
-    LineReader reader(path);
-    std::vector<std::string> lines;
-    for (std::string line; reader.append_line(line); line.clear()) {
-        while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
-        if (!line.empty()) lines.push_back(line);
-    }
-    check_usage(!lines.empty(), path + " holds no texts");
-    return lines;
-}
 
 std::optional<std::vector<float>> said_by_teacher(const std::string& teacher, std::span<const std::string> texts,
                                                   const std::vector<std::string>& classes, const LayoutOptions& layout,

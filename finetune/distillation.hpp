@@ -20,9 +20,6 @@
 
 namespace ulmpi {
 
-/// The lines of a file, plain, gzip or zstd, those that are not empty. One rank; UsageError: none, not readable.
-std::vector<std::string> lines_of(const std::string& path);
-
 /// The teacher's class probabilities of texts that every rank has, (texts, classes), the classes in the order of
 /// `classes`; none if it was left off. Collective; UsageError alike on every rank: no classifier, other classes.
 std::optional<std::vector<float>> said_by_teacher(const std::string& teacher, std::span<const std::string> texts,

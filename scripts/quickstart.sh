@@ -17,13 +17,13 @@ the task is to tell the section of a package from its description.
                 DIR/wikitext-2/{train,valid}.txt[.gz] for stage 1
   --task TASK   which of them, such as trec6, sst2, imdb, ag_news; needs --data
   --ranks N     MPI ranks (default 2)
-  --labels N    labelled rows to train on, at most (default 4000)
+  --labels N    labelled rows to train on, at most (default 1000)
   --init-from M the language model to start from (default: english, or english-small where this machine is too slow for it)
   --work DIR    where everything goes (default runs/quickstart-TASK); emptied first if an earlier quickstart filled it
 TEXT
 }
 
-minutes=9.5 data='' task='' ranks=2 most_labels=4000 model='' work=''
+minutes=9.5 data='' task='' ranks=2 most_labels=1000 model='' work=''
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage && exit ;;
@@ -114,12 +114,14 @@ fi
 speed=${speed%.*}
 labels=$(($(wc -l <"$text/train.tsv") - 1))
 # english takes two to four times as long as english-small for a token, and stage 2 wants its share: a fifth of the tokens
-# that this shape would read must be the labelled texts three times.
+# that this shape would read must be the labelled texts as often as they are to be learnt.
 tokens=$(($(wc -c <"$text/train.tsv") / 4))
+epochs=$((40000 / (labels + 1)))
+epochs=$((epochs < 3 ? 3 : epochs > 15 ? 15 : epochs))
 fit_seconds=$(($(seconds_left) * 70 / 100))
 if [ -z "$model" ]; then
     model=english-small
-    [ $((speed * fit_seconds / 5)) -lt $((3 * tokens)) ] || model=english
+    [ $((speed * fit_seconds / 5)) -lt $((epochs * tokens)) ] || model=english
 fi
 say "$speed tokens/s in $precision on $ranks ranks: $labels labelled texts of $tokens tokens, starting from $model"
 

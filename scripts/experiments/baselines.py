@@ -1,6 +1,7 @@
 """What a careful user would try first. Strengths are chosen among the candidates of each by validation."""
 
 import re
+import shutil
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -110,6 +111,8 @@ class FastText(Method):
             return re.sub(r"([.,!?()'\"])", r" \1 ", text.lower())
         classes = sorted({label for label, _ in train})
         number = {label: place for place, label in enumerate(classes)}
+        if not shutil.which("fasttext"):
+            raise CommandFailed("there is no program fasttext: install Debian's package of that name")
         bench.folder.mkdir(parents=True, exist_ok=True)
         rows, asked, model = bench.folder / "rows.txt", bench.folder / "texts.txt", bench.folder / "model"
         rows.write_text("".join(f"__label__{number[label]} {spaced(text)}\n" for label, text in train))

@@ -136,7 +136,7 @@ void FitOptions::declare(OptionTable& table) {
     table.add("networks", networks,
               "that are trained at most; of two, one tells how much words and network count, and the other learns from "
               "all rows; of more, up to three are averaged, each of which costs as much again to ask");
-    table.range("networks", 1, FitRecipe().most_networks);
+    table.range("networks", 2, FitRecipe().most_networks);
     table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
     table.add("walltime", walltime,
               "of this job: auto (Slurm's end of it, if there is one), none, or from its start 90s, 30m, 2h; the fit "

@@ -210,7 +210,7 @@ class Fit(Workshop):
         self.refused("--train train.tsv --minutes 0.01 --run r", "--minutes", "or more")
         self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
         self.refused("--train train.tsv --text corpus.txt --stage-2 off --run r", "--text", "--stage-2 is off")
-        self.refused("--train train.tsv --networks 9 --run r", "--networks", "between 1 and 8")
+        self.refused("--train train.tsv --networks 9 --run r", "--networks", "between 2 and 8")
         self.refused("--train train.tsv --run general", "holds something else than a fit")
         self.refused("--train train.tsv --init-from nowhere --run r", "nowhere")
         self.refused("--train train.tsv --tp 3 --run r", "rank")

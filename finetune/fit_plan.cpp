@@ -254,8 +254,8 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
     if (c.members == 0 && c.folds > 0)
         lines +=
-            "  note: more minutes, or a smaller model (--init-from english-small takes a quarter to a half of "
-            "english's time), would make it a network of all rows\n";
+            "  note: more minutes, or a smaller model (english-small takes a quarter to a half of english's time), would "
+            "make it a network of all rows\n";
     return lines;
 }
 

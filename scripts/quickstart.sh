@@ -92,7 +92,7 @@ fi
 export OMP_NUM_THREADS=1 # a rank a core: faster here than one rank with as many threads
 on_ranks() { mpirun -n "$ranks" --oversubscribe --bind-to none --mca mpi_yield_when_idle 0 "$ulmpi" "$@"; }
 json_field() { python3 -c 'import json, sys; print(json.loads(sys.stdin.readlines()[-1])[sys.argv[1]])' "$1"; }
-seconds_left() { awk -v m="$minutes" -v used=$((SECONDS - built)) 'BEGIN { print int(m * 60 - used - 15) }'; } # 15: the report
+seconds_left() { awk -v m="$minutes" -v used=$((SECONDS - built)) 'BEGIN { print int(m * 60 - used - 25) }'; } # 25: the report
 
 # The shape of english-small: what stage 1 and the classifier from scratch have, too.
 vocabulary=8192

@@ -104,13 +104,26 @@ TEST(TokenizerFiles, AVocabularyWithoutEndOfTextSaysSo) {
     EXPECT_THROW(static_cast<void>(tokenizer.end_of_text()), UsageError);
 }
 
+/// A tokenizer.json that cannot be honoured.
+struct Damage {
+    const char* word;  // that the message must hold
+    std::function<void(Json&)> damage;
+};
+
+void expect_refusals(const std::vector<Damage>& cases) {
+    const Tokenizer tokenizer = small_tokenizer();
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        Json file = Json::parse(tokenizer.to_json());
+        cases[i].damage(file);
+        const std::string message = message_of<UsageError>([&] { Tokenizer::from_json(file.dump(), "FILE"); });
+        EXPECT_TRUE(message.starts_with("FILE: ")) << i << ": " << message;
+        EXPECT_NE(message.find(cases[i].word), std::string::npos) << i << ": " << message;
+        EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    }
+}
+
 TEST(TokenizerFiles, WhatIsNotByteLevelBpeIsRefusedByName) {
-    struct Case {
-        const char* word;  // that the message must hold
-        std::function<void(Json&)> damage;
-    };
-    const Json added = {{"id", 280}, {"content", "<x>"}, {"special", true}};
-    const std::vector<Case> cases = {
+    expect_refusals({
         {"WordPiece", [](Json& f) { f["model"]["type"] = "WordPiece"; }},
         {"Unigram",
          [](Json& f) {
@@ -150,6 +163,11 @@ TEST(TokenizerFiles, WhatIsNotByteLevelBpeIsRefusedByName) {
         {"ignore_merges", [](Json& f) { f["model"]["ignore_merges"] = true; }},
         {"end_of_word_suffix", [](Json& f) { f["model"]["end_of_word_suffix"] = "</w>"; }},
         {"continuing_subword_prefix", [](Json& f) { f["model"]["continuing_subword_prefix"] = "##"; }},
+    });
+}
+
+TEST(TokenizerFiles, VocabulariesAndMergesThatAreNoneAreRefusedByName) {
+    expect_refusals({
         {"not an integer", [](Json& f) { f["model"]["vocab"]["t"] = 1.5; }},
         {"without gaps", [](Json& f) { f["model"]["vocab"]["t"] = -1; }},
         {"without gaps", [](Json& f) { f["model"]["vocab"]["t"] = 1'000'000'000'000; }},
@@ -190,16 +208,7 @@ TEST(TokenizerFiles, WhatIsNotByteLevelBpeIsRefusedByName) {
          [](Json& f) {
              f["added_tokens"].push_back({{"id", f["model"]["vocab"]["t"]}, {"content", "t"}, {"special", true}});
          }},
-    };
-    const Tokenizer tokenizer = small_tokenizer();
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-        Json file = Json::parse(tokenizer.to_json());
-        cases[i].damage(file);
-        const std::string message = message_of<UsageError>([&] { Tokenizer::from_json(file.dump(), "FILE"); });
-        EXPECT_TRUE(message.starts_with("FILE: ")) << i << ": " << message;
-        EXPECT_NE(message.find(cases[i].word), std::string::npos) << i << ": " << message;
-        EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-    }
+    });
 }
 
 TEST(TokenizerFiles, BadFilesAreRefused) {

@@ -61,6 +61,7 @@ while read -r command; do
     [ "$(awk 'length > 100' "$folder/out" | wc -l)" = 0 ] || { echo "FAILED: wide help: $command"; failures=1; }
     expect 0 "config" "$ulmpi" "${words[@]}" --list-options
     cat "$folder/out" >>"$folder/declared"
+    printf '[%s]\nseed = 1\n' "${command// /.}" >>"$folder/sections.ini"
 done <<'COMMANDS'
 data tokenizer
 data shards
@@ -84,8 +85,10 @@ checkpoint import
 checkpoint export
 checkpoint ensemble
 bench step
+bench predict
 bench gemm
 COMMANDS
+expect 2 "needs --data" "$ulmpi" pretrain --config "$folder/sections.ini" # a file serves all commands
 expect 0 "usage: ulmpi pretrain" "$mpiexec" -n 2 "$ulmpi" pretrain --help
 [ "$(grep -c '^usage:' "$folder/out")" = 1 ] || { echo "FAILED: two ranks explain twice"; failures=1; }
 sort -u "$folder/declared" | grep -v -x -e help -e list-options >"$folder/declared.sorted"

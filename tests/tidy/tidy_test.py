@@ -1,0 +1,140 @@
+"""The style that a machine can see: short files and functions, includes that run down the floors, no dead files.
+tidy_test.py SOURCE_FOLDER"""
+
+import re
+import sys
+import unittest
+from pathlib import Path
+
+ROOT = Path(sys.argv.pop(1) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2]).resolve()
+
+MOST_LINES = 400
+MOST_LINES_OF_FUNCTION = 70
+
+# Each folder includes itself and those below it; data and model stand side by side.
+FLOORS = {"parallel": 0, "data": 1, "model": 1, "checkpoints": 2, "pretrain": 3, "finetune": 4}
+
+
+def sources(*patterns, folders=(*FLOORS, "tests")):
+    return sorted(file for folder in folders for pattern in patterns for file in (ROOT / folder).rglob(pattern))
+
+
+def lines_of(file):
+    return file.read_text(encoding="utf-8").split("\n")
+
+
+def name_of(file):
+    return file.relative_to(ROOT).as_posix()
+
+
+def code_alone(text):
+    """Without comments, directives and the insides of literals, on the same lines."""
+    literal = r'R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
+    def blank(match):
+        return "\n" * match.group().count("\n") + ("" if match.group().startswith("/") else '""')
+    text = re.sub(rf"//[^\n]*|/\*.*?\*/|(?<!\w){literal}", blank, text, flags=re.S)
+    return re.sub(r"^[ \t]*#(?:\\\n|[^\n])*", lambda match: "\n" * match.group().count("\n"), text, flags=re.M)
+
+
+def functions(text):
+    """(first line, last line, head) of every function outside others. A brace opens a namespace, a type, or, where
+    what stands before it has parameters, a function; all others are values."""
+    found, open_braces, head, line = [], [], "", 1
+    for part in re.split(r"([{};\n])", code_alone(text)):
+        if part == "\n":
+            line += 1
+            head += " "
+        elif part == "{":
+            inside = next((kind for kind, *_ in reversed(open_braces) if kind != "scope"), None)
+            words = re.sub(r"template\s*<.*?>\s*(?=\w)", "", head.strip())
+            if inside:
+                kind = "inside"
+            elif re.match(r"(inline )?namespace\b|extern\b|(typedef )?(class|struct|union|enum)\b", words):
+                kind = "scope"
+            else:
+                kind = "function" if "(" in words and "=" not in words.split("(")[0] else "inside"
+            began = line - head.rstrip(" ").count("\n")
+            open_braces.append((kind, began, words))
+            head = ""
+        elif part == "}":
+            if open_braces:
+                kind, began, words = open_braces.pop()
+                if kind == "function":
+                    found.append((began, line, words))
+            head = ""
+        elif part == ";":
+            head = ""
+        else:
+            head += part
+    return found
+
+
+def includes(file):
+    return [found[1] for line in lines_of(file) if (found := re.match(r'#include "([^"]+)"', line))]
+
+
+class Tidy(unittest.TestCase):
+    def test_files_are_short(self):
+        files = sources("*.cpp", "*.hpp", "*.py", "*.sh", folders=(*FLOORS, "tests", "scripts"))
+        self.assertGreater(len(files), 200)
+        long = {name_of(file): count for file in files if (count := len(lines_of(file)) - 1) > MOST_LINES}
+        self.assertEqual(long, {}, f"files of more than {MOST_LINES} lines")
+
+    def test_functions_are_short(self):
+        long, all_of_them = {}, 0
+        for file in sources("*.cpp", "*.hpp"):
+            for first, last, head in functions(file.read_text(encoding="utf-8")):
+                all_of_them += 1
+                if last - first + 1 > MOST_LINES_OF_FUNCTION:
+                    long[f"{name_of(file)}:{first}"] = f"{last - first + 1} lines: {head[:80]}"
+        self.assertGreater(all_of_them, 2000)
+        self.assertEqual(long, {}, f"functions of more than {MOST_LINES_OF_FUNCTION} lines")
+
+    def test_functions_are_found(self):
+        text = 'namespace a {\nstruct B {\n  int f() const {\n    return "}{"[0];  // }\n  }\n  int x{1};\n};\n' \
+               "template <class T>\nvoid g(T t,\n       int n) {\n  if (n) {\n  }\n}\nconst int k[]{f(1)};\n}\n"
+        self.assertEqual([(first, last) for first, last, _ in functions(text)], [(3, 5), (10, 13)])
+
+    def test_includes_run_down(self):
+        up = []
+        for file in sources("*.cpp", "*.hpp", folders=FLOORS):
+            own = name_of(file).split("/")[0]
+            for path in includes(file):
+                other = path.split("/")[0]
+                if other not in FLOORS:
+                    up.append(f"{name_of(file)} includes {path}, which lies on no floor")
+                elif other != own and FLOORS[other] >= FLOORS[own]:
+                    up.append(f"{name_of(file)} includes {path}")
+        self.assertEqual(up, [])
+
+    def test_includes_go_in_no_circle(self):
+        graph = {name_of(file): includes(file) for file in sources("*.hpp", folders=FLOORS)}
+        state = {}
+
+        def visit(path, way):
+            self.assertNotEqual(state.get(path), "open", " -> ".join([*way, path]))
+            if path in state or path not in graph:
+                return
+            state[path] = "open"
+            for other in graph[path]:
+                visit(other, [*way, path])
+            state[path] = "done"
+
+        for path in graph:
+            visit(path, [])
+
+    def test_no_file_is_dead(self):
+        """A header is included, a source is built, a script or a test of Python is run by something."""
+        headers = {path for file in sources("*.cpp", "*.hpp") for path in includes(file)} | {
+            path for path in includes(ROOT / "main.cpp")}
+        dead = [name_of(file) for file in sources("*.hpp") if name_of(file) not in headers]
+        for file in sources("*.cpp"):
+            lists = [folder / "CMakeLists.txt" for folder in file.parents if (folder / "CMakeLists.txt").exists()]
+            name = file.relative_to(lists[0].parent).as_posix()
+            if not re.search(rf"(?<![\w/]){re.escape(name)}\b|\b{file.stem}\b", lists[0].read_text()):
+                dead.append(name_of(file))
+        self.assertEqual(dead, [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

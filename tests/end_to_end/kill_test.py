@@ -1,7 +1,7 @@
 """kill -9 of one rank or of all, at random moments and in the middle of saves of either mode: no committed step is lost, the newest
 checkpoint is always whole, and the run ends with the bits of one that was left alone.
 
-KILLS in the environment says how many (100 where it says nothing; fewer take shorter runs): KILLS=1000 kill_test.py ULMPI MPIEXEC."""
+KILLS in the environment says how many (40 where it says nothing; fewer take shorter runs): KILLS=1000 kill_test.py ULMPI MPIEXEC."""
 import glob
 import os
 import random
@@ -13,7 +13,7 @@ import time
 
 from workshop import LAYOUTS, SHAPE, Workshop, at_once, checkpoint, main, metrics, tensors
 
-KILLS = int(os.environ.get("KILLS", "100"))
+KILLS = int(os.environ.get("KILLS", "40"))
 STEPS = min(2500, 25 * KILLS)
 COMMAND = (f"pretrain --data shards --train-steps {STEPS} --dropout 0.2 --global-batch-size 8 --micro-batch-size 2 "
            "--log-interval 50 --threads-per-rank 1 --lr 3e-3 --lr-schedule constant --keep-last 2")

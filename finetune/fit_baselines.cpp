@@ -12,6 +12,14 @@ namespace {
 
 /// Of the time that words alone take (docs/LOG.md: three to six).
 constexpr double with_pieces = 5;
+/// Bytes of text: the pieces of each take about 50 in memory, on every rank.
+constexpr std::size_t most_in_pieces = std::size_t{64} << 20;
+
+std::size_t bytes_of(const std::vector<std::string>& texts) {
+    std::size_t bytes = 0;
+    for (const std::string& text : texts) bytes += text.size();
+    return bytes;
+}
 
 Baseline commonest_class(const LabelledSet& train, std::size_t rows) {
     std::vector<std::uint64_t> of_class(train.classes.size(), 0);
@@ -37,7 +45,8 @@ Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint6
     std::vector<Baseline> baselines{
         commonest_class(train, (judged != nullptr ? *judged : train).size()),
         {"linear", "linear model of words and of groups of words", best_classes(scores, classes)}};
-    if (with_pieces * seconds > pieces_seconds) return {std::move(baselines), std::move(linear), seconds};
+    if (with_pieces * seconds > pieces_seconds || bytes_of(train.texts) > most_in_pieces)
+        return {std::move(baselines), std::move(linear), seconds};
     options.kinds.pieces = true;
     options.like = linear.model.summary();
     return {std::move(baselines), fit_linear(train.texts, train.labels, classes, options, world), seconds};

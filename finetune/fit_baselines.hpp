@@ -9,7 +9,7 @@ namespace ulmpi {
 
 struct Compared {
     std::vector<Baseline> baselines;
-    LinearFit words;     ///< a linear model of words and of pieces of words, to be stacked with the network
+    LinearFit words;     ///< a linear model of words, and of pieces of them where there is time, to be stacked
     double seconds = 0;  ///< that the model without pieces took
 };
 

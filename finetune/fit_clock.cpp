@@ -24,6 +24,13 @@ double FitClock::here() const {
 
 double FitClock::spent() const { return broadcast_value(before_ + here(), world_, 0); }
 
+double FitClock::left_in_job() const {
+    double left = given_ - before_ - here();
+    if (end_of_job_)
+        left = std::min(left, std::chrono::duration<double>(*end_of_job_ - std::chrono::system_clock::now()).count());
+    return broadcast_value(left, world_, 0);
+}
+
 FitClock::Limit FitClock::limit(double spent) const {
     double until = std::max(spent - before_, here() + 1);
     bool of_job = false;

@@ -24,6 +24,7 @@ public:
     double given() const { return given_; }
     double spent() const;  ///< over all starts
     double left() const { return given_ - spent(); }
+    double left_in_job() const;  ///< of it, before this job ends
     const std::optional<Time>& end_of_job() const { return end_of_job_; }
 
     /// When a trainer has to end: a --walltime for it.

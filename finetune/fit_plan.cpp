@@ -202,7 +202,7 @@ FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_l
     const double usable = planner.usable(seconds_left), least = planner.least().total();
     const double least_text = planner.text_seconds(planner.least_read()),
                  most_text = planner.text_seconds(planner.most_read());
-    // What stage 2 does not want belongs to stage 3; where both want more they share, and the first network has most.
+    // What stage 2 does not want belongs to stage 3; where both want more they share.
     const double wished = std::max(
         {usable - most_text, recipe.share * usable, std::min(planner.first().total(), recipe.first_share * usable)});
     FitPlan plan;
@@ -254,7 +254,8 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
     if (c.members == 0 && c.folds > 0)
         lines +=
-            "  note: more minutes, or a smaller model (english-small takes a quarter to a half of english's time), would "
+            "  note: more minutes, or a smaller model (english-small takes a quarter to a half of english's time), "
+            "would "
             "make it a network of all rows\n";
     return lines;
 }

@@ -28,11 +28,11 @@ struct FitRecipe {
     std::uint64_t least_updates = 150;  ///< where minutes are too few for the epochs that are wanted,
     int least_epochs = 2;               ///< or so many epochs
     std::uint64_t least_rows = 100;     ///< of a sample
-    double words_share = 0.25;          ///< of stage 3's time that a linear model of more rows than that may take
-    double pieces_share = 0.1;          ///< of the time that is left that pieces of words may take in it
-    double share = 0.5;                 ///< of the time that stage 3 may take from stage 2 where both want more
-    double first_share = 0.75;          ///< the same until the first network has its epochs
-    std::uint64_t rows_of_fold = 4;     ///< held out at least; fewer rows have fewer folds,
+    double words_share = 0.25;          ///< of stage 3's time: for a linear model of more rows than that
+    double pieces_share = 0.1;          ///< of the time that is left: for pieces of words in the linear model
+    // Where both stages want more time, stage 3 has half of it, or what its first network's epochs need, up to this.
+    double share = 0.5, first_share = 0.75;
+    std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
     std::uint64_t most_networks = most_folds + most_members;
 };
@@ -81,7 +81,7 @@ struct ClassifierPlan {
     std::uint32_t members = 0;     ///< networks that learn from all rows
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
     double member_seconds = 0;     ///< of one member
-    double comparing = 0;          ///< of the linear model
+    double comparing = 0;          ///< of the linear model of words; pieces of words shorten what is planned then
     double judging = 0;            ///< of --test and --valid, by the networks of the classifier
     std::uint32_t networks() const { return folds_held + members; }
     /// Of the classifier: the members, or else, where there is time for one network alone, that of the first fold.

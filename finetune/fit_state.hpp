@@ -60,8 +60,7 @@ private:
     Compared compare_with(const std::vector<std::uint32_t>& places, double pieces_seconds) const;
     void take(const Compared& compared, std::size_t rows);
     void write_words(const LinearFit& words) const;
-    /// Of a linear model of all rows in use, with what is left.
-    double pieces_seconds() const { return recipe.pieces_share * clock.left(); }
+    double pieces_seconds() const { return recipe.pieces_share * clock.left_in_job(); }  ///< that they may take
 
     std::optional<FolderLock> lock_;
     std::optional<Compared> compared_;  ///< before there is a folder

@@ -133,9 +133,10 @@ void FitOptions::declare(OptionTable& table) {
     table.range("minutes", 0.01, 1e6);
     table.add("init-from", init_from, "language model to start from: a name, run or checkpoint", "MODEL");
     table.add("stage-2", stage_2, "off: the language model has read the domain's text already, and goes on to stage 3");
-    table.add("networks", networks,
-              "that are trained at most; of two, one tells how much words and network count, and the other learns from "
-              "all rows; of more, up to three are averaged, each of which costs as much again to ask");
+    table.add(
+        "networks", networks,
+        "at most so many are trained. Of 2 one learns from all rows; the other, without a part of them, tells how "
+        "much the words count. Of more, up to three are averaged, and each takes its time in predict");
     table.range("networks", 2, FitRecipe().most_networks);
     table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
     table.add("walltime", walltime,

@@ -65,25 +65,21 @@ LanguageModelRequest::LanguageModelRequest(const LanguageModelRequest& other) : 
 
 namespace {
 
-std::uint64_t steps_on(const ShardFacts& shards, const TrainingOptions& training, std::size_t length) {
-    return steps_of(training, windows_of(shards.tokens, length, shards.first_file), length);
-}
-
-// Over the shards, as far as they are known.
-double passes_of(const LanguageModelOptions& o, const Facts& facts) {
+// Over the text, as was asked for: the last update may read a little more. 0 where the shards are not known yet.
+double passes_of(const TrainingOptions& training, const Facts& facts) {
     const auto data = facts.shards.find("data");
     if (data == facts.shards.end() || !facts.source) return 0;
-    const std::size_t length = facts.source->model.context;
-    const std::uint64_t update = o.training.global_batch * length;
-    return static_cast<double>(steps_on(data->second, o.training, length) * update) /
-           static_cast<double>(data->second.tokens);
+    if (training.epochs) return *training.epochs;
+    const std::uint64_t update = training.global_batch * facts.source->model.context;
+    const std::uint64_t read = training.tokens ? *training.tokens : *training.steps * update;
+    return static_cast<double>(read) / static_cast<double>(data->second.tokens);
 }
 
 void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
     if (facts.resumed)
         keep_as_begun(asked.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
     else
-        take_recipe(asked.table, language_model_recipe(asked.options.recipe, passes_of(asked.options, facts)));
+        take_recipe(asked.table, language_model_recipe(asked.options.recipe, passes_of(asked.options.training, facts)));
 }
 
 }  // namespace
@@ -140,7 +136,7 @@ LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts)
                         facts.source && !spec.transfers_vocabulary ? "the model of " + facts.source->path : o.data,
                         asked.stage.continues && name == "data" ? ", or give --transfer-vocabulary on" : ""));
     const std::size_t length = spec.model.context;
-    spec.steps = steps_on(spec.shards, o.training, length);
+    spec.steps = steps_of(o.training, windows_of(spec.shards.tokens, length, spec.shards.first_file), length);
     const int replicas = spec.layout.extents.data;
     check_usage(o.training.global_batch >= static_cast<std::size_t>(replicas),
                 fmt::format("--global-batch-size {} leaves some of the {} data-parallel replicas without a sequence",

@@ -100,6 +100,9 @@ class FastText(Method):
     """fastText (Joulin et al. 2016), Debian's program; one thread, since more make its results vary."""
 
     def definition(self) -> dict[str, Any]:
+        if not shutil.which("fasttext"):
+            raise CommandFailed("there is no program fasttext: install Debian's package of that name, or name other rows by "
+                                "--only")
         return {"candidates": FASTTEXT, "sizes": FASTTEXT_SIZES}
 
     def candidates(self, rows: int) -> list[Options]:
@@ -111,8 +114,6 @@ class FastText(Method):
             return re.sub(r"([.,!?()'\"])", r" \1 ", text.lower())
         classes = sorted({label for label, _ in train})
         number = {label: place for place, label in enumerate(classes)}
-        if not shutil.which("fasttext"):
-            raise CommandFailed("there is no program fasttext: install Debian's package of that name")
         bench.folder.mkdir(parents=True, exist_ok=True)
         rows, asked, model = bench.folder / "rows.txt", bench.folder / "texts.txt", bench.folder / "model"
         rows.write_text("".join(f"__label__{number[label]} {spaced(text)}\n" for label, text in train))

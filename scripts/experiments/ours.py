@@ -22,10 +22,10 @@ LAST_LAYER = ["--discriminative-factor", "1000", "--lr", "5e-3"]  # the rest all
 SCRATCH = ["--dropout", "0.2"]
 SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "2e-3")]
 
-# As many minutes as it wants.
+# fit from the model after stage 2, with as many minutes as it wants.
 WITH_WORDS = ["--stage-2", "off", "--networks", "2", "--minutes", "10000", "--threads-per-rank", "1", "--precision", "bf16"]
 
-# Stage 2, once a task: passes over its unlabelled text. What is not read to its end needs no dropout.
+# Stage 2, once a task: passes over its unlabelled text.
 DOMAIN = ["--micro-batch-size", "4", "--global-batch-size", "16", "--threads-per-rank", "1", "--precision", "bf16"]
 DOMAIN_READING = {"imdb": ["--epochs", "0.5", "--dropout", "0"]}
 OTHER_DOMAIN_READING = ["--epochs", "3"]

@@ -71,6 +71,11 @@ def newest(records: list[Record]) -> dict[tuple[str, str], Group]:
     groups: dict[tuple[str, str], Group] = defaultdict(lambda: defaultdict(list))
     for (task, labels, method, _), record in sorted(cells.items()):
         groups[task, labels][method].append(record)
+    for (task, labels), group in groups.items():
+        rows = sorted({record["n"] for own in group.values() for record in own})
+        if len(rows) > 1:  # differences are paired by test rows
+            sys.exit(f"report.sh: {task} at {labels} labels has results of {' and of '.join(map(str, rows))} test rows; one "
+                     "table needs the same for all: leave the others out")
     return groups
 
 

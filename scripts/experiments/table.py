@@ -30,7 +30,7 @@ TABLES = {
     "imdb": {"100": 3, "500": 3, "2000": 3, "all": 1},
 }
 NEW_SET = {"500": 3}
-TEST_ROWS = {"imdb": 5000}  # of more a sample: a network needs ten minutes for all of them
+TEST_ROWS = {"imdb": 5000}  # a sample: a network needs ten minutes for all of IMDb's
 BY_NAME_ALONE = ("transferred-vocabulary", "random-vocabulary", "ensemble", "distilled")
 
 
@@ -47,12 +47,20 @@ class Task:
         return read_rows(self.train_file)
 
     @cached_property
+    def all_of_test(self) -> list[Row]:
+        return read_rows(self.test_file)
+
+    @property
+    def sampled(self) -> bool:
+        return 0 < self.test_rows < len(self.all_of_test)
+
+    @cached_property
     def test(self) -> list[Row]:
-        return sample(read_rows(self.test_file), self.test_rows) if self.test_rows else read_rows(self.test_file)
+        return sample(self.all_of_test, self.test_rows) if self.sampled else self.all_of_test
 
     def test_part(self, work: Path) -> Path:
         """A file of the test rows that are used."""
-        if not self.test_rows:
+        if not self.sampled:
             return self.test_file
         part = work / f"{self.name}-test-{self.test_rows}-{sha256(self.test_file)[:16]}.tsv"
         if not part.exists():
@@ -62,7 +70,7 @@ class Task:
     def marks(self) -> dict[str, Any]:
         """What the figures depend on of the task."""
         whole = {"train": sha256(self.train_file), "test": sha256(self.test_file)}
-        return whole | ({"test_rows": self.test_rows} if self.test_rows else {})
+        return whole | ({"test_rows": self.test_rows} if self.sampled else {})
 
     def rows(self, cell: Cell) -> list[Row]:
         return self.train if cell.labels == "all" else draw(self.train, int(cell.labels), cell.seed)
@@ -155,7 +163,7 @@ class Worker:
         once = [one for number, one in enumerate(wrong) if number not in twice]
         record = {
             "task": cell.task, "labels": cell.labels, "seed": cell.seed, "method": cell.method, "rows": len(rows),
-            "n": len(test), **({"sampled": True} if self.task.test_rows else {}), "error": sum(wrong) / len(test),
+            "n": len(test), **({"sampled": True} if self.task.sampled else {}), "error": sum(wrong) / len(test),
             "n_unrepeated": len(once), "error_unrepeated": sum(once) / len(once) if once else None,
             "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"], **calibration,
@@ -219,6 +227,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("give --fastai-minutes with --fastai-text")
     if options.train and not options.minutes:
         options.minutes = [20.0]
+    if options.test_rows is not None and options.test_rows < 0:
+        parser.error(f"--test-rows {options.test_rows}: less than none")
     for labels in options.labels or []:
         if labels != "all" and not (labels.isdecimal() and int(labels) > 0):
             parser.error(f"--labels {labels}: neither a number nor all")

@@ -20,7 +20,6 @@ sys.dont_write_bytecode = True
 import cells  # noqa: E402
 import compare  # noqa: E402
 import labelled  # noqa: E402
-import report  # noqa: E402
 import table  # noqa: E402
 
 
@@ -223,8 +222,11 @@ class Cells(ToySet):
         self.assertEqual((record["n"], record["sampled"]), (3, True))
         part = labelled.read_rows(sampled.task.test_part(self.work))
         self.assertEqual([row for row in labelled.read_rows(self.test) if row in part], part)  # in their order
-        self.assertEqual(labelled.sample(list(reversed(part)), 3), list(reversed(part)))
-        self.assertEqual(labelled.sample(part, 2), labelled.sample(labelled.sample(part, 3), 2))
+        rows = labelled.read_rows(self.train)
+        self.assertEqual(labelled.sample(rows, 5), labelled.sample(labelled.sample(rows, 9), 5))
+        self.assertEqual(sorted(labelled.sample(rows[::-1], 9)), sorted(labelled.sample(rows, 9)))
+        self.assertNotEqual(labelled.sample(rows, 9), rows[:9])
+        self.assertEqual(table.Task("toy", self.train, self.test, 5).sampled, False)  # there are no more
         # All rows are another figure.
         whole = self.worker().report(self.cell(), Shout(), shared=cells.Shared())
         self.assertEqual((whole["n"], whole.get("sampled")), (5, None))

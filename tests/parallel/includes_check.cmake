@@ -14,7 +14,8 @@ set(doors
   "mpi\\.h" "^parallel/"
   "cblas\\.h" "^model/kernels/gemm\\.cpp$"
   "oneapi/.*" "^model/kernels/gemm_bf16\\.cpp$"
-  "hdf5\\.h" "^data/hdf5_file\\.cpp$"
+  "hdf5\\.h" "^data/hdf5_library\\.hpp$"
+  "data/hdf5_library\\.hpp" "^data/hdf5_"
   "sha2\\.h" "^data/sha256\\.cpp$"
   "boost/.*" "^parallel/option")
 

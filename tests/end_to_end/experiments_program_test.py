@@ -84,6 +84,18 @@ class Experiments(Workshop):
         self.assertIn("--distill-from WORK/ensembles/", distilled[0])
         self.assertEqual(os.listdir("more/cells"), [])
 
+    def test_with_words(self):
+        (domain,) = Path("work/domain").iterdir()  # which is not made again
+        self.run_table(only=("with-words",))
+        record = cells.Records(Path("work/results.jsonl")).all()[-1]
+        self.assertEqual(record["method"], "with-words")
+        self.assertLess(record["error"], 0.4)
+        fitted = record["commands"][-2]
+        self.assertIn(f"fit --init-from WORK/domain/{domain.name}/run ", fitted)
+        self.assertIn(" --stage-2 off --networks 2 ", fitted)
+        self.assertNotIn("TEST", fitted)
+        self.assertEqual(len(cells.Records(domain / "parts.jsonl").all()), 1)
+
     def test_scratch_chooses_its_own_rate(self):
         record = self.results["scratch"]
         self.assertEqual(record["options"]["options"][-2:], ["--lr", "5e-3"])

@@ -255,8 +255,7 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (c.members == 0 && c.folds > 0)
         lines +=
             "  note: more minutes, or a smaller model (english-small takes a quarter to a half of english's time), "
-            "would "
-            "make it a network of all rows\n";
+            "would make it a network of all rows\n";
     return lines;
 }
 

@@ -116,12 +116,12 @@ labels=$(($(wc -l <"$text/train.tsv") - 1))
 # english takes two to four times as long as english-small for a token, and stage 2 wants its share: a fifth of the tokens
 # that this shape would read must be the labelled texts as often as they are to be learnt.
 tokens=$(($(wc -c <"$text/train.tsv") / 4))
-epochs=$((40000 / (labels + 1)))
-epochs=$((epochs < 3 ? 3 : epochs > 15 ? 15 : epochs))
+readings=$((40000 / (labels + 1)))
+readings=$((readings < 3 ? 3 : readings > 15 ? 15 : readings))
 fit_seconds=$(($(seconds_left) * 70 / 100))
 if [ -z "$model" ]; then
     model=english-small
-    [ $((speed * fit_seconds / 5)) -lt $((epochs * tokens)) ] || model=english
+    [ $((speed * fit_seconds / 5)) -lt $((readings * tokens)) ] || model=english
 fi
 say "$speed tokens/s in $precision on $ranks ranks: $labels labelled texts of $tokens tokens, starting from $model"
 

@@ -40,20 +40,25 @@ public:
     bool make() {
         if (fit_.leader) look_at_held_out_rows();
         if (fit_.task.valid) {
-            const auto said = judgement_by(fit_, fit_.folder.model(), *fit_.task.valid);
+            const LabelledSet rows = rows_of(*fit_.task.valid, fit_.judged_places(*fit_.task.valid));
+            const auto said = judgement_by(fit_, fit_.folder.model(), rows);
             if (!said) return false;
-            const ClassificationReport valid = add("valid", *fit_.task.valid, said->probabilities);
+            const ClassificationReport valid = add("valid", rows, said->probabilities);
             result_.valid = ErrorRate{valid.n - valid.correct, valid.n};
         }
         if (fit_.task.test) {
-            const auto said = judgement_by(fit_, fit_.folder.model(), *fit_.task.test);
+            const std::vector<std::uint32_t> places = fit_.judged_places(*fit_.task.test);
+            LabelledSet rows = rows_of(*fit_.task.test, places);
+            const auto said = judgement_by(fit_, fit_.folder.model(), rows);
             if (!said) return false;
-            add("test", *fit_.task.test, said->probabilities);
-            result_.judged = {*fit_.task.test, said->probabilities, baselines_from(*fit_.record.baselines),
-                              best_classes(said->network, fit_.task.test->classes.size()),
-                              texts_among(*fit_.task.test, fit_.task.train)};
+            add("test", rows, said->probabilities);
+            if (fit_.leader) look_for_shared_runs(rows);
+            const std::vector<std::int32_t> by_network = best_classes(said->network, rows.classes.size());
+            const std::vector<bool> known = texts_among(rows, fit_.task.train);
+            result_.all_test_rows = fit_.task.test->size();
+            result_.judged = {std::move(rows), said->probabilities, baselines_at(*fit_.record.baselines, places),
+                              by_network, known};
         }
-        if (fit_.leader && fit_.task.test) look_for_shared_runs(*fit_.task.test);
         result_.seconds = fit_.clock.spent();
         if (fit_.leader) write();
         return true;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "parallel/run_main.hpp"
 
@@ -61,6 +62,16 @@ nlohmann::json to_json(const std::vector<Baseline>& baselines) {
 std::vector<Baseline> baselines_from(const nlohmann::json& baselines) {
     std::vector<Baseline> all;
     for (const nlohmann::json& one : baselines) all.push_back({one.at("key"), one.at("name"), one.at("said")});
+    return all;
+}
+
+std::vector<Baseline> baselines_at(const nlohmann::json& baselines, std::span<const std::uint32_t> places) {
+    std::vector<Baseline> all = baselines_from(baselines);
+    for (Baseline& baseline : all) {
+        std::vector<std::int32_t> said;
+        for (const std::uint32_t place : places) said.push_back(baseline.said[place]);
+        baseline.said = std::move(said);
+    }
     return all;
 }
 

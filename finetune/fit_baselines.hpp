@@ -21,5 +21,7 @@ Compared compare(const LabelledSet& train, const LabelledSet* judged, std::uint6
 
 nlohmann::json to_json(const std::vector<Baseline>& baselines);
 std::vector<Baseline> baselines_from(const nlohmann::json& baselines);
+/// What they say of some of the rows alone.
+std::vector<Baseline> baselines_at(const nlohmann::json& baselines, std::span<const std::uint32_t> places);
 
 }  // namespace ulmpi

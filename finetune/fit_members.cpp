@@ -184,10 +184,8 @@ HeldOutRows held_out_rows(const FitState& fit) {
     judged.network = best_classes(network, classes);
     judged.probabilities = cross_fitted(all, fit.options.seed);
     if (fit.task.test) return held_out;  // whose rows are those that the baselines were asked about
-    for (Baseline& baseline : judged.baselines = baselines_from(*fit.record.baselines)) {
-        const std::vector<std::int32_t> of_all = std::exchange(baseline.said, {});
-        for (const std::uint32_t row : rows) baseline.said.push_back(of_all[fit.places()[row]]);
-    }
+    for (std::uint32_t& row : rows) row = fit.places()[row];
+    judged.baselines = baselines_at(*fit.record.baselines, rows);
     return held_out;
 }
 

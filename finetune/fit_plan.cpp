@@ -17,10 +17,12 @@ namespace {
 /// The questions that planning asks of facts, speed and recipe.
 class Planner {
 public:
-    Planner(const FitFacts& facts, const FitSpeed& speed, const FitRecipe& recipe)
+    /// `minutes`: all that are given, in seconds.
+    Planner(const FitFacts& facts, const FitSpeed& speed, double minutes, const FitRecipe& recipe)
         : facts_(facts),
           speed_(speed),
           recipe_(recipe),
+          minutes_(minutes),
           folds_(static_cast<std::uint32_t>(facts.folds(recipe))),
           networks_(networks_in_order(folds_, facts.has_test, recipe)) {}
 
@@ -65,8 +67,8 @@ public:
     int epochs(std::uint64_t rows) const { return recipe_.best.epochs_of(rows); }
     int least_epochs(std::uint64_t rows) const {
         const std::uint64_t wanted = (recipe_.least_updates + updates_of_epoch(rows) - 1) / updates_of_epoch(rows);
-        return std::min(epochs(rows),
-                        std::clamp(static_cast<int>(wanted), recipe_.least_epochs, recipe_.best.most_epochs_of_few));
+        return std::min(
+            {epochs(rows), std::max(static_cast<int>(wanted), recipe_.least_epochs), recipe_.best.most_epochs_of_few});
     }
     std::uint64_t least_rows() const {
         return std::min(facts_.rows(), std::max(recipe_.least_rows, 2 * std::uint64_t{facts_.rows_of_class.size()}));
@@ -81,38 +83,52 @@ public:
         if (all <= seconds) return facts_.rows();
         return static_cast<std::uint64_t>(seconds / all * static_cast<double>(facts_.rows()));
     }
-    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks, std::uint64_t words_rows) const {
+    double judging_seconds() const { return static_cast<double>(facts_.judged_tokens) / speed_.prediction; }
+    double least_judged() const {
+        if (facts_.judged_rows <= recipe_.least_judged) return 1;
+        return static_cast<double>(recipe_.least_judged) / static_cast<double>(facts_.judged_rows);
+    }
+    double judged() const {
+        return facts_.judged_tokens == 0
+                   ? 1
+                   : std::clamp(recipe_.judging_share * minutes_ / judging_seconds(), least_judged(), 1.0);
+    }
+    ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks, std::uint64_t words_rows,
+                              double judged) const {
         const double tokens = tokens_of(rows), training = tokens * epochs / speed_.classifier;
         ClassifierPlan plan{.rows = rows,
                             .words_rows = std::max(rows, words_rows),
                             .epochs = epochs,
                             .batch = batch(rows),
-                            .folds = folds_};
+                            .folds = folds_,
+                            .judged = judged};
         take_networks(plan, networks_, networks);
         plan.comparing = speed_.linear * tokens_of(plan.words_rows);
         plan.member_seconds = speed_.run + training;
         if (folds_ > 0)
             plan.fold_seconds = speed_.run + training * (folds_ - 1) / folds_ + tokens / folds_ / speed_.prediction;
-        if (facts_.judged_tokens > 0)
-            plan.judging = speed_.run + plan.averaged() * static_cast<double>(facts_.judged_tokens) / speed_.prediction;
+        if (facts_.judged_tokens > 0) plan.judging = speed_.run + plan.averaged() * plan.judged * judging_seconds();
         return plan;
     }
     // All that the first network wants.
-    ClassifierPlan first() const { return classifier(facts_.rows(), epochs(facts_.rows()), 1, facts_.rows()); }
-    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0); }
+    ClassifierPlan first() const {
+        return classifier(facts_.rows(), epochs(facts_.rows()), 1, facts_.rows(), judged());
+    }
+    ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0, least_judged()); }
 
     // What is given up first costs the classifier the least: networks, then epochs, then rows.
     ClassifierPlan classifier_within(double seconds) const {
         const std::uint64_t all = facts_.rows(), words = words_rows_within(recipe_.words_share * seconds);
         for (std::size_t networks = networks_.size(); networks > 1; --networks)
-            if (const ClassifierPlan plan = classifier(all, epochs(all), networks, all); plan.total() <= seconds)
+            if (const ClassifierPlan plan = classifier(all, epochs(all), networks, all, judged());
+                plan.total() <= seconds)
                 return plan;
         for (int e = epochs(all); e >= least_epochs(all); --e)
-            if (const ClassifierPlan plan = classifier(all, e, 1, all); plan.total() <= seconds) return plan;
+            if (const ClassifierPlan plan = classifier(all, e, 1, all, judged()); plan.total() <= seconds) return plan;
         ClassifierPlan best = least();
         for (std::uint64_t fits = best.rows, too_many = all; too_many - fits > 1;) {
             const std::uint64_t rows = fits + (too_many - fits) / 2;
-            const ClassifierPlan plan = classifier(rows, least_epochs(rows), 1, words);
+            const ClassifierPlan plan = classifier(rows, least_epochs(rows), 1, words, judged());
             (plan.total() <= seconds ? fits : too_many) = rows;
             if (plan.total() <= seconds) best = plan;
         }
@@ -134,6 +150,7 @@ private:
     const FitFacts& facts_;
     const FitSpeed& speed_;
     const FitRecipe& recipe_;
+    const double minutes_;
     const std::uint32_t folds_;
     const std::vector<Network> networks_;
 };
@@ -186,7 +203,7 @@ void take_networks(ClassifierPlan& plan, const std::vector<Network>& order, std:
 
 FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
                  const FitRecipe& recipe) {
-    const Planner planner(facts, speed, recipe);
+    const Planner planner(facts, speed, spent + seconds_left, recipe);
     const double text = planner.text_seconds(planner.least_read()), classifier = planner.least().total();
     check_usage(text + classifier <= planner.usable(seconds_left),
                 fmt::format("--minutes is too little for this task on this machine: {}stage 3 takes {} at least; give "
@@ -198,7 +215,7 @@ FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_le
 
 FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_left, double spent,
                   const FitRecipe& recipe) {
-    const Planner planner(facts, speed, recipe);
+    const Planner planner(facts, speed, spent + seconds_left, recipe);
     const double usable = planner.usable(seconds_left), least = planner.least().total();
     const double least_text = planner.text_seconds(planner.least_read()),
                  most_text = planner.text_seconds(planner.most_read());
@@ -215,7 +232,7 @@ FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_l
 }
 
 std::string description(const FitPlan& plan, const FitFacts& facts) {
-    const auto count = [](std::uint64_t n) { return format_count(static_cast<double>(n)); };
+    const auto count = [](auto n) { return format_count(static_cast<double>(n)); };
     const auto line = [](const std::string& what, const std::string& how, double seconds) {
         return fmt::format("  {:<18}  {:<66}  about {}\n", what, how, format_duration(seconds));
     };
@@ -251,7 +268,11 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
     if (c.members > 0)
         lines += line("classifier", c.members == 1 ? how : fmt::format("{} networks of {}", c.members, how),
                       c.members * c.member_seconds);
-    if (facts.judged_tokens > 0) lines += line("judging", count(facts.judged_tokens) + " tokens", c.judging);
+    if (facts.judged_tokens > 0)
+        lines += line("judging",
+                      count(c.judged * static_cast<double>(facts.judged_tokens)) +
+                          (c.judged < 1 ? " tokens, of a sample of the texts" : " tokens"),
+                      c.judging);
     if (c.members == 0 && c.folds > 0)
         lines +=
             "  note: more minutes, or a smaller model (english-small takes a quarter to a half of english's time), "
@@ -276,6 +297,7 @@ nlohmann::json to_json(const FitPlan& plan) {
           {"fold_seconds", c.fold_seconds},
           {"member_seconds", c.member_seconds},
           {"comparing", c.comparing},
+          {"judged", c.judged},
           {"judging", c.judging}}}};
 }
 
@@ -283,7 +305,8 @@ FitPlan fit_plan_from(const nlohmann::json& plan) {
     const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
     return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
             {c.at("rows"), c.at("words_rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"),
-             c.at("members"), c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.at("judging")}};
+             c.at("members"), c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.value("judged", 1.0),
+             c.at("judging")}};
 }
 
 nlohmann::json to_json(const FitSpeed& s) {

@@ -32,7 +32,11 @@ struct FitRecipe {
     double pieces_share = 0.1;          ///< of the time that is left: for pieces of words in the linear model
     // Where both stages want more time, stage 3 has half of it, or what its first network's epochs need, up to this.
     double share = 0.5, first_share = 0.75;
-    std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
+    // Of --test and --valid a sample is judged where one network would take more than this share of the minutes for
+    // all.
+    double judging_share = 0.15;
+    std::uint64_t least_judged = 500;  ///< rows, however long it takes
+    std::uint64_t rows_of_fold = 4;    ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
     std::uint64_t most_networks = most_folds + most_members;
 };
@@ -41,7 +45,8 @@ struct FitRecipe {
 struct FitFacts {
     std::vector<std::uint64_t> rows_of_class = {};  ///< of the training rows
     std::uint64_t tokens = 0;                       ///< of the training rows
-    std::uint64_t judged_tokens = 0;                ///< of the rows of --test and --valid
+    std::uint64_t judged_rows = 0;                  ///< of --test and --valid
+    std::uint64_t judged_tokens = 0;                ///< of those
     bool has_test = false;
     std::uint64_t text_tokens = 0;  ///< of the text that stage 2 may read; 0: stage 2 is done, or left out
     std::size_t context = 1;        ///< tokens that the model sees at a time
@@ -82,7 +87,8 @@ struct ClassifierPlan {
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
     double member_seconds = 0;     ///< of one member
     double comparing = 0;          ///< of the linear model of words; pieces of words shorten what is planned then
-    double judging = 0;            ///< of --test and --valid, by the networks of the classifier
+    double judged = 1;             ///< share of --test and of --valid: all, or a sample
+    double judging = 0;            ///< of it, by the networks of the classifier
     std::uint32_t networks() const { return folds_held + members; }
     /// Of the classifier: the members, or else, where there is time for one network alone, that of the first fold.
     std::uint32_t averaged() const { return members > 0 ? members : 1; }

@@ -82,9 +82,12 @@ std::string errors_page(const FitResult& result) {
                              ? fmt::format("{} of {} labels", result.words_rows, result.all_rows)
                              : fmt::format("{} labels", result.words_rows);
     if (c.rows < result.words_rows) labels += fmt::format(" (networks {})", c.rows);
-    std::string page = result.has_test ? fmt::format("Error on {} test texts, {}", judged.rows.size(), labels)
-                                       : fmt::format("Error by cross-validation: {} texts of {} folds of {}, {}",
-                                                     judged.rows.size(), c.folds_held, c.folds, labels);
+    const std::string of_more =
+        result.all_test_rows > judged.rows.size() ? fmt::format(" of {}", result.all_test_rows) : "";
+    std::string page = result.has_test
+                           ? fmt::format("Error on {}{} test texts, {}", judged.rows.size(), of_more, labels)
+                           : fmt::format("Error by cross-validation: {} texts of {} of {} folds, {}",
+                                         judged.rows.size(), c.folds_held, c.folds, labels);
     page = fmt::format("{:<66}  per cent\n", page);
     const auto lines = [&](bool unknown_alone) {
         const auto line = [&](const std::string& name, const std::vector<std::int32_t>& said) {
@@ -104,6 +107,9 @@ std::string errors_page(const FitResult& result) {
             "  (texts that share a run of {} letters and digits: {} with the training texts, {} with "
             "--text)\n",
             SharedRuns::usual_length, result.share_with_rows, result.share_with_text);
+    if (!of_more.empty())
+        page += fmt::format("  (a sample, as the time allows; all of them: ulmpi evaluate --model {} --test FILE)\n",
+                            result.run);
     if (!result.has_test)
         page += "  (each text is judged by a single network, words and shares that have not seen it)\n";
     page += making_page(result);
@@ -200,8 +206,9 @@ std::string report_page(const FitResult& result) {
         page += "No error can be told: there is no --test, and too few rows or minutes to hold any out\n";
     }
     if (result.valid)
-        page += fmt::format("\nError on the {} texts of --valid: {:.1f} +- {:.1f} %\n", result.valid->n,
-                            100 * result.valid->error(), 100 * result.valid->standard_error());
+        page += fmt::format("\nError on {} texts{} of --valid: {:.1f} +- {:.1f} %\n", result.valid->n,
+                            result.plan.classifier.judged < 1 ? ", a sample," : "", 100 * result.valid->error(),
+                            100 * result.valid->standard_error());
     return page + fmt::format("\n{} of {} taken; the classifier is {}: ulmpi predict --model {} --input texts.txt\n",
                               format_duration(result.seconds), format_duration(result.given), result.run, result.run);
 }
@@ -211,6 +218,7 @@ Record report_record(const FitResult& result) {
     const ClassifierPlan& c = result.plan.classifier;
     Record record;
     record["kind"] = "fit";
+    if (result.has_test) record["test_rows"] = result.all_test_rows;
     record["judged"] = judged.rows.size() == 0 ? "nothing" : result.has_test ? "test" : "cross-validation";
     record["classifier"] = to_record(error_of(judged, said_by_classifier(judged), false));
     record["calibration_error"] = number(calibration_error_of(judged));

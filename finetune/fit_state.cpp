@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
@@ -100,6 +101,11 @@ void FitState::use_planned_rows() {
     places_ =
         stratified_sample(task.train.labels, task.train.classes.size(), record.plan.classifier.rows, options.seed);
     rows_ = rows_of(task.train, places_);
+}
+
+std::vector<std::uint32_t> FitState::judged_places(const LabelledSet& set) const {
+    const double rows = std::ceil(record.plan.classifier.judged * static_cast<double>(set.size()));
+    return stratified_sample(set.labels, set.classes.size(), static_cast<std::uint64_t>(rows), options.seed);
 }
 
 void FitState::remember() const {

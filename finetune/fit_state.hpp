@@ -42,6 +42,9 @@ public:
     /// Their places among all.
     const std::vector<std::uint32_t>& places() const { return places_; }
 
+    /// The places of the rows of --test or of --valid that are judged: all, or a sample.
+    std::vector<std::uint32_t> judged_places(const LabelledSet& set) const;
+
     /// Whether the whole fit is to end now, to go on later.
     bool stopped() { return interruption.agreed(1); }
     void remember() const;  ///< writes the record

@@ -109,6 +109,7 @@ nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
     if (!o.text.empty()) asked.update({{"--documents", o.documents}, {"--text-key", o.text_key}});
     if (!o.stage_2) asked["--stage-2"] = false;
     if (o.networks != FitOptions().networks) asked["--networks"] = o.networks;
+    if (o.epochs) asked["--epochs"] = *o.epochs;
     return asked;
 }
 
@@ -138,12 +139,22 @@ void FitOptions::declare(OptionTable& table) {
         "at most so many are trained. Of 2 one learns from all rows; the other, without a part of them, tells how "
         "much the words count. Of more, up to three are averaged, and each takes its time in predict");
     table.range("networks", 2, FitRecipe().most_networks);
+    table.add("epochs", epochs,
+              "of every network, where the time allows them; without it: by the number of labelled texts",
+              "passes over the labelled texts");
+    table.range("epochs", 1, 10000);
     table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
     table.add("walltime", walltime,
               "of this job: auto (Slurm's end of it, if there is one), none, or from its start 90s, 30m, 2h; the fit "
               "ends in time with status 75, to be started again");
     add_layout_options(table, layout);
     table.choices("precision", {"auto", "fp32", "bf16"});
+}
+
+FitRecipe FitOptions::recipe() const {
+    FitRecipe recipe{.most_networks = networks};
+    if (epochs) recipe.best.least_epochs = recipe.best.most_epochs = recipe.best.most_epochs_of_few = *epochs;
+    return recipe;
 }
 
 TextOptions FitOptions::reading() const { return {.documents = documents_named(documents), .text_key = text_key}; }
@@ -174,8 +185,11 @@ FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     task.encoding = read.encoding;
     const Layout layout = together(world, [&] { return resolve_layout(o.layout, world.size(), 1); });
     task.facts = facts_with({}, task.train);
-    task.facts.judged_tokens =
-        (task.test ? task.test->tokens.size() : 0) + (task.valid ? task.valid->tokens.size() : 0);
+    for (const auto* judged : {&task.test, &task.valid}) {
+        if (!*judged) continue;
+        task.facts.judged_rows += (*judged)->size();
+        task.facts.judged_tokens += (*judged)->tokens.size();
+    }
     task.facts.has_test = task.test.has_value();
     task.facts.text_tokens = static_cast<std::uint64_t>(read.text_tokens);
     task.facts.context = task.model.config.context;

@@ -25,11 +25,12 @@ struct FitOptions {
     std::string documents = "line", text_key = "text", walltime = "auto";
     double minutes = 20;
     std::uint64_t networks = FitRecipe().most_networks;
+    std::optional<int> epochs;  ///< of every network; none: by the number of its rows
     bool stage_2 = true;
     std::uint64_t seed = 1;
     LayoutOptions layout;
 
-    FitRecipe recipe() const { return {.most_networks = networks}; }
+    FitRecipe recipe() const;
 };
 
 /// Alike on all ranks.

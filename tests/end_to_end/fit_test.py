@@ -202,6 +202,19 @@ class Fit(Workshop):
         self.assertIn(f"a sample of {said['rows']} of the 150000 rows", self.said)
         self.assertIn(f"{said['rows']} of 150000 labels", self.said)
 
+    def test_more_test_rows_than_the_minutes_allow(self):
+        write_labelled("long.tsv", 150000, seed=9)
+        said = json.loads(self.ok("fit --init-from general --minutes 0.5 --threads-per-rank 1 --train train.tsv "
+                                  "--test long.tsv --epochs 2 --run sampled", timeout=280))
+        n = said["classifier"]["n"]
+        self.assertEqual((said["epochs"], said["test_rows"]), (2, 150000))
+        self.assertTrue(500 <= n < 150000, n)
+        self.assertEqual(said["baselines"]["linear"]["n"], n)
+        self.assertLess(said["seconds"], 30 * 1.1)
+        self.assertIn(f"Error on {n} of 150000 test texts", self.said)
+        last = metrics("sampled")[-1]
+        self.assertEqual((last["kind"], last["n"]), ("test", n))
+
     def test_refusals(self):
         write_rows("one.tsv", rows_of("good", 20, 1))
         self.refused("--train one.tsv --run r", "one.tsv has one class alone")
@@ -211,6 +224,7 @@ class Fit(Workshop):
         self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
         self.refused("--train train.tsv --text corpus.txt --stage-2 off --run r", "--text", "--stage-2 is off")
         self.refused("--train train.tsv --networks 9 --run r", "--networks", "between 2 and 8")
+        self.refused("--train train.tsv --epochs 0 --run r", "--epochs")
         self.refused("--train train.tsv --run general", "holds something else than a fit")
         self.refused("--train train.tsv --init-from nowhere --run r", "nowhere")
         self.refused("--train train.tsv --tp 3 --run r", "rank")

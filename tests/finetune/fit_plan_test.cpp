@@ -16,7 +16,8 @@ FitFacts facts_of(std::vector<std::uint64_t> rows_of_class, std::uint64_t text_t
     FitFacts facts{
         .rows_of_class = std::move(rows_of_class), .has_test = has_test, .text_tokens = text_tokens, .context = 100};
     facts.tokens = 10 * facts.rows();
-    facts.judged_tokens = has_test ? 2000 : 0;
+    facts.judged_rows = has_test ? 200 : 0;
+    facts.judged_tokens = 10 * facts.judged_rows;
     return facts;
 }
 constexpr FitSpeed speed{.text = 1000, .classifier = 1000, .prediction = 2000, .encoding = 1e12, .linear = 0, .run = 0};
@@ -79,6 +80,38 @@ TEST(FitPlan, TrainsNoMoreNetworksThanWereAskedFor) {
     }
 }
 
+TEST(FitPlan, TrainsAsOftenAsWasAskedFor) {
+    for (const int epochs : {1, 4, 40}) {
+        FitRecipe recipe;
+        recipe.best.least_epochs = recipe.best.most_epochs = recipe.best.most_epochs_of_few = epochs;
+        EXPECT_EQ(plan_fit(facts_of({250, 250}, 6000, true), speed, 1e6, 0, recipe).classifier.epochs, epochs);
+        EXPECT_LE(plan_fit(facts_of({250, 250}, 6000, true), speed, 40, 0, recipe).classifier.epochs, epochs);
+        EXPECT_EQ(plan_fit(facts_of({10, 10}, 0, false), speed, 1e6, 0, recipe).classifier.epochs, epochs);
+    }
+}
+
+// 20,000 rows of 10 tokens take one network 100 s. Of 200 s 0.15 are 30 s; of 10 hours all of them are judged, by three
+// networks. 500 rows are judged however long they take.
+TEST(FitPlan, JudgesASampleWhereAllWouldTakeTooLong) {
+    FitFacts facts = facts_of({50, 50}, 0, true);
+    facts.judged_rows = 20000;
+    facts.judged_tokens = 200000;
+    const auto with = [&](double seconds, double spent) {
+        return plan_fit(facts, speed, seconds - spent, spent).classifier;
+    };
+    EXPECT_NEAR(with(200, 0).judged, 0.3, 1e-9);
+    EXPECT_NEAR(with(200, 0).judging, 0.3 * 100 * with(200, 0).averaged(), 1e-9);
+    EXPECT_NEAR(with(200, 50).judged, 0.3, 1e-9);  // however much of the minutes is left
+    EXPECT_EQ(with(36000, 0).judged, 1);
+    EXPECT_NEAR(with(36000, 0).judging, 300, 1e-9);
+    facts.judged_tokens = 20000000;
+    EXPECT_NEAR(with(2000, 0).judged, 0.03, 1e-9);
+    EXPECT_NEAR(with(1000, 0).judged, 500.0 / 20000, 1e-9);
+    facts.judged_rows = 400;
+    facts.judged_tokens = 200000;
+    EXPECT_EQ(with(1000, 0).judged, 1);
+}
+
 TEST(FitPlan, NetworksInTheOrderOfTheirWorth) {
     using Order = std::vector<Network>;
     EXPECT_EQ(networks_in_order(5, true), (Order{{1, 0}, {0, 1}, {0, 2}, {0, 3}, {2, 0}}));
@@ -95,7 +128,7 @@ TEST(FitPlan, NetworksInTheOrderOfTheirWorth) {
 // 1 ms as one of the fifth that is judged. Text of 2,700,000 tokens goes in a third as much.
 TEST(FitPlan, SamplesRowsAndTextThatAreTooMany) {
     FitFacts facts = facts_of({400000, 100000}, 11000000, true);
-    facts.judged_tokens = 0;
+    facts.judged_rows = facts.judged_tokens = 0;
     FitSpeed fast = speed;
     fast.text = fast.classifier = 10000;
     const FitPlan p = plan_fit(facts, fast, 1200, 0);
@@ -175,7 +208,8 @@ TEST(FitPlan, KeepsToItsTimeWhateverTheTask) {
             facts.rows_of_class.push_back(static_cast<std::uint64_t>(between(1, 20000)));
         facts.tokens = static_cast<std::uint64_t>(between(1, 1000) * static_cast<double>(facts.rows()));
         facts.has_test = draw() % 2 == 0;
-        facts.judged_tokens = facts.has_test ? static_cast<std::uint64_t>(between(1, 1e6)) : 0;
+        facts.judged_rows = facts.has_test ? static_cast<std::uint64_t>(between(1, 1e5)) : 0;
+        facts.judged_tokens = static_cast<std::uint64_t>(between(1, 1000) * static_cast<double>(facts.judged_rows));
         facts.text_tokens = static_cast<std::uint64_t>(between(1, 1e9));
         facts.context = std::size_t{32} << draw() % 5;
         facts.replicas = 1 + draw() % 40;
@@ -191,6 +225,8 @@ TEST(FitPlan, KeepsToItsTimeWhateverTheTask) {
             ++planned;
             EXPECT_LE(p.seconds(), 0.9 * seconds * (1 + 1e-9));
             EXPECT_GE(p.classifier.rows, 1u);
+            EXPECT_GT(p.classifier.judged, 0);
+            EXPECT_LE(p.classifier.judged, 1);
             EXPECT_LE(p.classifier.rows, facts.rows());
             EXPECT_GE(p.classifier.epochs, 2);
             EXPECT_GE(p.classifier.networks(), 1u);

@@ -60,6 +60,12 @@ TEST(FitReport, Page) {
                                    "1 min 30 s of 2 min 00 s taken", "ulmpi predict --model runs/mine"})
         EXPECT_NE(page.find(line), std::string::npos) << line << "\nin\n" << page;
     EXPECT_EQ(page.find(std::string(250, 'x')), std::string::npos);  // shortened
+    EXPECT_EQ(page.find("a sample"), std::string::npos);
+    FitResult sample = result();
+    sample.all_test_rows = 9;
+    for (const std::string line : {"Error on 4 of 9 test texts", "all of them: ulmpi evaluate --model runs/mine"})
+        EXPECT_NE(report_page(sample).find(line), std::string::npos) << line << "\nin\n" << report_page(sample);
+    EXPECT_EQ(report_record(sample)["test_rows"], 9);
     FitResult nothing = result();
     nothing.has_test = false;
     nothing.judged = {};
@@ -91,7 +97,7 @@ TEST(FitReport, SaysThatItIsCrossValidated) {
     FitResult r = result();
     r.has_test = false;
     r.judged.known = {};
-    EXPECT_NE(report_page(r).find("Error by cross-validation: 4 texts of 2 folds of 5"), std::string::npos)
+    EXPECT_NE(report_page(r).find("Error by cross-validation: 4 texts of 2 of 5 folds"), std::string::npos)
         << report_page(r);
     EXPECT_EQ(report_record(r)["judged"], "cross-validation");
 }

@@ -84,6 +84,7 @@ private:
         JudgedRows& judged = held_out.judged;
         const std::vector<std::int32_t>& labels = judged.rows.labels;
         result_.stack = held_out.stack;
+        if (held_out.pseudo_labels) result_.pseudo_labels = fit_.record.pseudo_labels;
         result_.held_out = {error_of(labels, judged.network), error_of(labels, held_out.said_by_words),
                             error_of(labels, best_classes(judged.probabilities, judged.rows.classes.size()))};
         if (fit_.task.test || labels.empty()) return;
@@ -143,8 +144,10 @@ int fit_command(std::span<const std::string> arguments, const Communicator& worl
     for (const char* name : {"documents", "text-key"})
         if (options.text.empty() && table.given(name))
             table.refuse(name, "says how --text is read: give --text, or leave this out");
-    if (!options.stage_2 && !options.text.empty())
-        table.refuse("text", "is what stage 2 reads, and --stage-2 is off: leave one of them out");
+    if (options.text.empty() && table.given("pseudo-labels"))
+        table.refuse("pseudo-labels", "are those of --text: give --text, or leave this out");
+    if (!options.stage_2 && !options.pseudo_labels && !options.text.empty())
+        table.refuse("text", "is for stage 2 and for pseudo-labels, and both are off: leave it out");
     FitState fit(options, table, signals, world);
     const bool again = fit.record.reported;
     if (again && fit.leader)

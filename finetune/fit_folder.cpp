@@ -21,6 +21,7 @@ json to_json(const FitRecord& r) {
            {"speed", to_json(r.speed)},
            {"plan", to_json(r.plan)},
            {"words_rows", r.words_rows},
+           {"pseudo_labels", r.pseudo_labels},
            {"text_done", r.text_done},
            {"classifier_planned", r.classifier_planned},
            {"classifier_done", r.classifier_done},
@@ -34,6 +35,7 @@ FitRecord fit_record_from(const json& j) {
                 fit_plan_from(j.at("plan"))};
     if (j.contains("baselines")) r.baselines = j["baselines"];
     j.at("words_rows").get_to(r.words_rows);
+    r.pseudo_labels = j.value("pseudo_labels", std::uint64_t{0});
     j.at("text_done").get_to(r.text_done);
     j.at("classifier_planned").get_to(r.classifier_planned);
     j.at("classifier_done").get_to(r.classifier_done);
@@ -88,6 +90,12 @@ std::string name_of(const Network& network) {
 fs::path FitFolder::run(const Network& network) const { return root_ / "networks" / name_of(network); }
 fs::path FitFolder::weights(const Network& network) const { return root_ / "networks" / (name_of(network) + ".h5"); }
 fs::path FitFolder::held_out(const Network& network) const { return root_ / "networks" / (name_of(network) + ".json"); }
+fs::path FitFolder::words_by(const Network& network) const {
+    return root_ / "networks" / (name_of(network) + ".words");
+}
+fs::path FitFolder::words_held_out_by(const Network& network) const {
+    return root_ / "networks" / (name_of(network) + ".words.json");
+}
 
 std::optional<FitRecord> FitFolder::begun(const json& asked) const {
     std::error_code failure;

@@ -23,6 +23,7 @@ struct FitRecord {
     FitPlan plan;
     std::optional<nlohmann::json> baselines = std::nullopt;  ///< once they are known
     std::uint64_t words_rows = 0;                            ///< that the model of words was fitted to
+    std::uint64_t pseudo_labels = 0;                         ///< texts that were given one
     bool text_done = false;                                  ///< stage 2 has ended
     bool classifier_planned = false;                         ///< anew, for the time that stage 2 has left
     bool classifier_done = false;                            ///< the members are one file
@@ -51,7 +52,9 @@ public:
     std::filesystem::path model() const { return root_ / whole_model; }                 ///< the classifier
     std::filesystem::path run(const Network& network) const;                            ///< of one,
     std::filesystem::path weights(const Network& network) const;   ///< its weights, when it is done,
-    std::filesystem::path held_out(const Network& network) const;  ///< and what it said of its fold, if it has one
+    std::filesystem::path held_out(const Network& network) const;  ///< and what it said of its fold, if it has one;
+    std::filesystem::path words_by(const Network& network) const;  ///< the linear model that it has taught,
+    std::filesystem::path words_held_out_by(const Network& network) const;  ///< and what that said of its fold
 
     /// The record of the fit that has begun here, its seconds up to its last sign of life counted; none: nothing is
     /// here. UsageError if something else is, or a fit that was asked for something else.

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "checkpoints/ensemble.hpp"
 #include "checkpoints/slim.hpp"
 #include "data/publish.hpp"
+#include "finetune/fit_pseudo_labels.hpp"
 #include "finetune/fit_rows.hpp"
 #include "finetune/fit_training.hpp"
 #include "finetune/linear_fit.hpp"
@@ -50,8 +52,13 @@ void forget_run(const FitState& fit, const Network& network) {
     if (network.fold > 0) fs::remove(fit.folder.rows(name_of_rows(network)), ignored);
 }
 
+bool gives_pseudo_labels(const ClassifierPlan& plan, const Network& network) {
+    return plan.pseudo > 0 && network.member <= 1;
+}
+
 double seconds_of(const ClassifierPlan& plan, const Network& network) {
-    return network.fold > 0 ? plan.fold_seconds : plan.member_seconds;
+    return (network.fold > 0 ? plan.fold_seconds : plan.member_seconds) +
+           (gives_pseudo_labels(plan, network) ? plan.pseudo_seconds : 0);
 }
 
 // That --test and --valid take with so many networks.
@@ -65,6 +72,31 @@ bool fits(const FitState& fit, const Network& network, const ClassifierPlan& wit
     return fit.clock.left() - judging_by(plan, with.averaged()) >= share * seconds_of(plan, network);
 }
 
+// Keeps the linear model that the network teaches, and what that says of the fold; false: the fit was stopped. Where no
+// time is left for it, no network of the fit does.
+bool give_pseudo_labels(FitState& fit, const Network& network) {
+    ClassifierPlan& plan = fit.record.plan.classifier;
+    if (!gives_pseudo_labels(plan, network)) return true;
+    if (fit.clock.left() < plan.judging + plan.pseudo_seconds || fit.unlabelled().size() == 0) {
+        plan.pseudo = 0;
+        fit.remember();
+        return true;
+    }
+    const auto words =
+        words_taught_by(fit, fit.folder.run(network), rows_of(fit.rows(), places_of(fit, network.fold, false)));
+    if (!words) return false;
+    fit.record.pseudo_labels = fit.unlabelled().size();
+    together(fit.world, [&] {
+        if (!fit.leader) return;
+        write_file(fit.folder.words_by(network), words->bytes());
+        if (network.fold == 0) return;
+        const LabelledSet held_out = rows_of(fit.rows(), places_of(fit, network.fold, true));
+        const std::vector<float> said = words->log_probabilities(held_out.texts, fit.stages.threads());
+        write_file(fit.folder.words_held_out_by(network), nlohmann::json(said).dump());
+    });
+    return true;
+}
+
 // The first is needed, whatever it takes, and left as it is where it takes too long.
 Outcome train_network(FitState& fit, const Network& network, bool first) {
     const ClassifierPlan& plan = fit.record.plan.classifier;
@@ -73,7 +105,8 @@ Outcome train_network(FitState& fit, const Network& network, bool first) {
                    network.fold > 0 ? fmt::format("a network without fold {}", network.fold)
                                     : fmt::format("network {} of all rows", network.member));
     const fs::path run = fit.folder.run(network);
-    const double end = fit.clock.given() - plan.judging;
+    const double end =
+        fit.clock.given() - plan.judging - (gives_pseudo_labels(plan, network) ? plan.pseudo_seconds : 0);
     const double until = first ? std::max(end, fit.clock.spent() + 1.5 * seconds_of(plan, network) + 5) : end;
     const std::uint64_t more_seed = network.member > 0 ? network.member - 1 : 0;
     const Outcome how = train_classifier_in(fit, run, file_of_rows(fit, network), until, more_seed);
@@ -88,6 +121,7 @@ Outcome train_network(FitState& fit, const Network& network, bool first) {
         if (!judged) return Outcome::stopped;
         said = std::move(judged->probabilities);
     }
+    if (!give_pseudo_labels(fit, network)) return Outcome::stopped;
     together(fit.world, [&] {
         if (!fit.leader) return;
         write_slim_checkpoint(resolve_checkpoint(run), fit.folder.weights(network), ElementType::f32);
@@ -102,10 +136,13 @@ void write_model(const FitState& fit) {
     std::vector<fs::path> members;
     for (std::uint32_t number = 1; number <= plan.members; ++number) members.push_back(fit.folder.weights({0, number}));
     if (members.empty()) members.push_back(fit.folder.weights({1, 0}));
-    const Stack stack = held_out_rows(fit).stack;
-    EnsembleMix mix{stack.network, stack.words};
-    if (const std::string words = content_of(fit.folder.words()); stack.words > 0)
+    const HeldOutRows held_out = held_out_rows(fit);
+    EnsembleMix mix{held_out.stack.network, held_out.stack.words};
+    const Network last = plan.members > 0 ? Network{0, 1} : Network{1, 0};
+    if (mix.words > 0) {
+        const std::string words = content_of(held_out.pseudo_labels ? fit.folder.words_by(last) : fit.folder.words());
         mix.model_of_words.assign(words.begin(), words.end());
+    }
     write_ensemble(members, mix, fit.folder.model(), best_precision(members));
 }
 
@@ -137,8 +174,7 @@ bool train_networks(FitState& fit) {
             if (goes_on) continue;
             // What one took says best what the others will.
             const double factor = (fit.clock.spent() - before) / seconds_of(plan, network);
-            plan.fold_seconds *= factor;
-            plan.member_seconds *= factor;
+            for (double* seconds : {&plan.fold_seconds, &plan.member_seconds, &plan.pseudo_seconds}) *seconds *= factor;
             continue;
         }
         if (fit.leader)
@@ -156,31 +192,47 @@ bool train_networks(FitState& fit) {
     fit.remember();
     std::error_code ignored;
     for (const Network& network : order)
-        if (fit.leader) fs::remove(fit.folder.weights(network), ignored);
+        for (const fs::path& file : {fit.folder.weights(network), fit.folder.words_by(network)})
+            if (fit.leader) fs::remove(file, ignored);
     return true;
 }
 
+namespace {
+
+std::vector<float> floats_of(const fs::path& file) {
+    return nlohmann::json::parse(content_of(file)).get<std::vector<float>>();
+}
+
+void append(std::vector<float>& to, std::span<const float> more) { to.insert(to.end(), more.begin(), more.end()); }
+
+}  // namespace
+
 HeldOutRows held_out_rows(const FitState& fit) {
     HeldOutRows held_out;
+    const ClassifierPlan& plan = fit.record.plan.classifier;
     const std::size_t classes = fit.rows().classes.size();
     const std::vector<float> words_of_all = fit.words_held_out();
     std::vector<std::uint32_t> rows;
-    std::vector<float> network, words;
-    for (std::uint32_t number = 1; number <= fit.record.plan.classifier.folds_held; ++number) {
-        const auto said =
-            nlohmann::json::parse(content_of(fit.folder.held_out(Network{number, 0}))).get<std::vector<float>>();
-        network.insert(network.end(), said.begin(), said.end());
-        for (const std::uint32_t row : places_of(fit, number, true)) rows.push_back(row);
-    }
-    for (const std::uint32_t row : rows) {
-        const std::span<const float> said = std::span(words_of_all).subspan(row * classes, classes);
-        words.insert(words.end(), said.begin(), said.end());
+    std::vector<float> network, words, taught;
+    for (std::uint32_t number = 1; number <= plan.folds_held; ++number) {
+        append(network, floats_of(fit.folder.held_out(Network{number, 0})));
+        if (plan.pseudo > 0) append(taught, floats_of(fit.folder.words_held_out_by(Network{number, 0})));
+        for (const std::uint32_t row : places_of(fit, number, true)) {
+            append(words, std::span(words_of_all).subspan(row * classes, classes));
+            rows.push_back(row);
+        }
     }
     JudgedRows& judged = held_out.judged;
     judged.rows = rows_of(fit.rows(), rows);
-    const HeldOut all{judged.rows.labels, network, words, classes};
+    HeldOut all{judged.rows.labels, network, words, classes};
     held_out.stack = learn_stack(all);
-    held_out.said_by_words = best_classes(words, classes);
+    if (!taught.empty()) {
+        const HeldOut with_taught{judged.rows.labels, network, taught, classes};
+        const Stack stack = learn_stack(with_taught);
+        held_out.pseudo_labels = stack_objective(stack, with_taught) < stack_objective(held_out.stack, all);
+        if (held_out.pseudo_labels) std::tie(all, held_out.stack) = std::tie(with_taught, stack);
+    }
+    held_out.said_by_words = best_classes(all.words, classes);
     judged.network = best_classes(network, classes);
     judged.probabilities = cross_fitted(all, fit.options.seed);
     if (fit.task.test) return held_out;  // whose rows are those that the baselines were asked about

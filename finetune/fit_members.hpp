@@ -21,6 +21,7 @@ struct HeldOutRows {
     JudgedRows judged;
     Stack stack;
     std::vector<std::int32_t> said_by_words;  ///< and, in `judged`, by the network alone
+    bool pseudo_labels = false;               ///< whether the words have learnt from those: so they are better stacked
 };
 HeldOutRows held_out_rows(const FitState& fit);
 

@@ -116,8 +116,16 @@ public:
     }
     ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0, least_judged()); }
 
-    // What is given up first costs the classifier the least: networks, then epochs, then rows.
+    // The networks have what the pseudo-labels leave, and those what the networks leave.
     ClassifierPlan classifier_within(double seconds) const {
+        ClassifierPlan plan = networks_within(facts_.unlabelled > 0 ? (1 - recipe_.pseudo_share) * seconds : seconds);
+        add_pseudo_labels(plan, seconds - plan.total());
+        return plan;
+    }
+
+private:
+    // What is given up first costs the classifier the least: networks, then epochs, then rows.
+    ClassifierPlan networks_within(double seconds) const {
         const std::uint64_t all = facts_.rows(), words = words_rows_within(recipe_.words_share * seconds);
         for (std::size_t networks = networks_.size(); networks > 1; --networks)
             if (const ClassifierPlan plan = classifier(all, epochs(all), networks, all, judged());
@@ -135,7 +143,19 @@ public:
         return best;
     }
 
-private:
+    // Where nothing is held out it cannot be told what they are worth.
+    void add_pseudo_labels(ClassifierPlan& plan, double seconds) const {
+        if (facts_.unlabelled == 0 || plan.folds_held == 0) return;
+        const double tokens = static_cast<double>(facts_.unlabelled_tokens) / static_cast<double>(facts_.unlabelled);
+        const double each = tokens * (1 / speed_.prediction + speed_.linear_once),
+                     before = speed_.run + tokens_of(plan.rows) * speed_.linear_once;
+        const double within = std::clamp((seconds / plan.labelling() - before) / each, 0.0,
+                                         static_cast<double>(std::min(facts_.unlabelled, recipe_.most_pseudo)));
+        if (within < static_cast<double>(std::max(recipe_.least_pseudo, plan.rows))) return;
+        plan.pseudo = static_cast<std::uint64_t>(within);
+        plan.pseudo_seconds = before + static_cast<double>(plan.pseudo) * each;
+    }
+
     // A power of two, so large that there are neither very few updates nor more than learning needs.
     std::size_t text_batch(double read) const {
         const auto power_for = [&](double updates) {
@@ -265,6 +285,11 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
                       fmt::format("{} of {} held out in turn, to learn how much words and network count",
                                   c.folds_held == c.folds ? "all" : fmt::format("{}", c.folds_held), c.folds),
                       c.folds_held * c.fold_seconds);
+    if (c.pseudo > 0)
+        lines += line("pseudo-labels",
+                      fmt::format("{} texts without labels, for the linear model, by {} networks", count(c.pseudo),
+                                  c.labelling()),
+                      c.labelling() * c.pseudo_seconds);
     if (c.members > 0)
         lines += line("classifier", c.members == 1 ? how : fmt::format("{} networks of {}", c.members, how),
                       c.members * c.member_seconds);
@@ -297,25 +322,34 @@ nlohmann::json to_json(const FitPlan& plan) {
           {"fold_seconds", c.fold_seconds},
           {"member_seconds", c.member_seconds},
           {"comparing", c.comparing},
+          {"pseudo", c.pseudo},
+          {"pseudo_seconds", c.pseudo_seconds},
           {"judged", c.judged},
           {"judging", c.judging}}}};
 }
 
 FitPlan fit_plan_from(const nlohmann::json& plan) {
     const nlohmann::json &t = plan.at("text"), &c = plan.at("classifier");
-    return {{t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
-            {c.at("rows"), c.at("words_rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"),
-             c.at("members"), c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"), c.value("judged", 1.0),
-             c.at("judging")}};
+    return {
+        {t.at("tokens"), t.at("read"), t.at("batch"), t.at("seconds"), t.at("latest")},
+        {c.at("rows"), c.at("words_rows"), c.at("epochs"), c.at("batch"), c.at("folds"), c.at("folds_held"),
+         c.at("members"), c.at("fold_seconds"), c.at("member_seconds"), c.at("comparing"),
+         c.value("pseudo", std::uint64_t{0}), c.value("pseudo_seconds", 0.0), c.value("judged", 1.0), c.at("judging")}};
 }
 
 nlohmann::json to_json(const FitSpeed& s) {
-    return {{"text", s.text},         {"classifier", s.classifier}, {"prediction", s.prediction},
-            {"encoding", s.encoding}, {"linear", s.linear},         {"run", s.run}};
+    return {{"text", s.text},
+            {"classifier", s.classifier},
+            {"prediction", s.prediction},
+            {"encoding", s.encoding},
+            {"linear", s.linear},
+            {"linear_once", s.linear_once},
+            {"run", s.run}};
 }
 
 FitSpeed fit_speed_from(const nlohmann::json& s) {
-    return {s.at("text"), s.at("classifier"), s.at("prediction"), s.at("encoding"), s.at("linear"), s.at("run")};
+    return {s.at("text"),   s.at("classifier"),          s.at("prediction"), s.at("encoding"),
+            s.at("linear"), s.value("linear_once", 0.0), s.at("run")};
 }
 
 }  // namespace ulmpi

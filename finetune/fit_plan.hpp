@@ -2,6 +2,7 @@
 // What `ulmpi fit` does with the time that it is given: pure functions of the facts, of this machine's speed and of the
 // seconds that are left.
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -36,7 +37,10 @@ struct FitRecipe {
     // all.
     double judging_share = 0.15;
     std::uint64_t least_judged = 500;  ///< rows, however long it takes
-    std::uint64_t rows_of_fold = 4;    ///< held out at least; fewer rows have fewer folds,
+    // Pseudo-labels (finetune/fit_pseudo_labels.hpp): a share of stage 3's time at least, as many texts at most.
+    double pseudo_share = 0.2;
+    std::uint64_t least_pseudo = 200, most_pseudo = 10000;  ///< and no fewer than there are rows
+    std::uint64_t rows_of_fold = 4;                         ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
     std::uint64_t most_networks = most_folds + most_members;
 };
@@ -48,8 +52,10 @@ struct FitFacts {
     std::uint64_t judged_rows = 0;                  ///< of --test and --valid
     std::uint64_t judged_tokens = 0;                ///< of those
     bool has_test = false;
-    std::uint64_t text_tokens = 0;  ///< of the text that stage 2 may read; 0: stage 2 is done, or left out
-    std::size_t context = 1;        ///< tokens that the model sees at a time
+    std::uint64_t text_tokens = 0;        ///< of the text that stage 2 may read; 0: stage 2 is done, or left out
+    std::uint64_t unlabelled = 0;         ///< documents of --text that may have pseudo-labels,
+    std::uint64_t unlabelled_tokens = 0;  ///< and tokens of those
+    std::size_t context = 1;              ///< tokens that the model sees at a time
     std::size_t replicas = 1;
 
     std::uint64_t rows() const;
@@ -63,6 +69,7 @@ struct FitSpeed {
     double prediction = 1;            ///< tokens a second that are judged
     double encoding = 1;              ///< tokens a second that are made of text
     double linear = 0;                ///< seconds that a linear model takes for a token of its rows; 0: it is fitted
+    double linear_once = 0;           ///< the same, of one whose strength is known
     double run = 0;                   ///< seconds to begin a run and to end it
 };
 
@@ -87,12 +94,19 @@ struct ClassifierPlan {
     double fold_seconds = 0;       ///< of one fold: training without it and judging it
     double member_seconds = 0;     ///< of one member
     double comparing = 0;          ///< of the linear model of words; pieces of words shorten what is planned then
+    std::uint64_t pseudo = 0;      ///< texts that networks give pseudo-labels to
+    double pseudo_seconds = 0;     ///< that this takes one network, and the linear model of them
     double judged = 1;             ///< share of --test and of --valid: all, or a sample
     double judging = 0;            ///< of it, by the networks of the classifier
     std::uint32_t networks() const { return folds_held + members; }
+    /// Networks that give pseudo-labels: those without a fold, to tell what they are worth, and the first of all rows.
+    std::uint32_t labelling() const { return folds_held + std::min(members, 1u); }
     /// Of the classifier: the members, or else, where there is time for one network alone, that of the first fold.
     std::uint32_t averaged() const { return members > 0 ? members : 1; }
-    double total() const { return comparing + folds_held * fold_seconds + members * member_seconds + judging; }
+    double total() const {
+        return comparing + folds_held * fold_seconds + members * member_seconds + labelling() * pseudo_seconds +
+               judging;
+    }
 };
 
 /// A network that stage 3 trains: without a fold, or a member on all rows. Both are counted from 1; 0: not that.

@@ -40,6 +40,10 @@ std::string making_page(const FitResult& result) {
                                        "; its logarithms count {:.2f} times and those of\n   the words {:.2f} "
                                        "times, learnt on {} rows that were held out)\n",
                                        result.stack.network, result.stack.words, held_out.both.n);
+    if (result.pseudo_labels > 0)
+        page += fmt::format(
+            "  (the words have learnt from {} texts of --text besides, with the labels that a network gave them)\n",
+            result.pseudo_labels);
     if (result.judged.rows.size() > 0)
         page += fmt::format(
             "  (how sure it is and how often it is right differ by {:.1f} % on average: expected "
@@ -247,6 +251,7 @@ Record report_record(const FitResult& result) {
     record["members"] = c.averaged();
     record["stack"]["network"] = number(result.stack.network);
     record["stack"]["words"] = number(result.stack.words);
+    record["pseudo_labels"] = result.pseudo_labels;
     if (result.held_out.both.n > 0) {
         record["held_out"]["classifier"] = to_record(result.held_out.both);
         record["held_out"]["network"] = to_record(result.held_out.network);

@@ -44,6 +44,7 @@ struct FitResult {
     JudgedRows judged = {};  ///< no rows: nothing could be held out
     FitPlan plan = {};       ///< as it was carried out: members, rows
     Stack stack = {};
+    std::uint64_t pseudo_labels = 0;             ///< texts by whose pseudo-labels the words are better
     HeldOutErrors held_out = {};                 ///< of no rows where none could be spared
     std::uint64_t all_rows = 0, words_rows = 0;  ///< there are; that the words were learnt from
     bool has_test = false;

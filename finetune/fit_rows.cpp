@@ -1,6 +1,7 @@
 #include "finetune/fit_rows.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <string_view>
 #include <unordered_set>
@@ -58,6 +59,13 @@ LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part)
         if (!set.texts.empty()) rows.texts.push_back(set.texts[row]);
     }
     return rows;
+}
+
+std::function<bool(std::uint64_t)> evenly(double share) {
+    return [share](std::uint64_t document) {
+        const double before = static_cast<double>(document) * share;
+        return document == 0 || std::floor(before + share) > std::floor(before);
+    };
 }
 
 std::vector<bool> texts_among(const LabelledSet& set, const LabelledSet& other) {

@@ -1,7 +1,8 @@
 #pragma once
-// Which labelled rows are used for what: pure functions of a seed and of the rows' labels and places.
+// Which rows and documents are used for what: pure functions of a seed and of their labels and places.
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ std::vector<std::uint32_t> stratified_sample(std::span<const std::int32_t> label
 
 /// The rows of a set that `part` names, in its order; all classes stay.
 LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part);
+
+/// Whether a document is taken: a share of all, in even distances, the first among them.
+std::function<bool(std::uint64_t document)> evenly(double share);
 
 /// Whether each text of `set` stands among those of `other` too, whatever its label. Both hold their texts.
 std::vector<bool> texts_among(const LabelledSet& set, const LabelledSet& other);

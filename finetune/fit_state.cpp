@@ -18,6 +18,8 @@ namespace {
 // A linear model is tried on no more rows than this; of more rows it takes longer by more than their number.
 constexpr std::size_t most_rows_tried = 1000, most_tokens_tried = 100000;
 constexpr double longer_than_tried = 1.5;
+// One that has its strength takes this part of the time of one that has to find it.
+constexpr double linear_once = 0.1;
 
 std::vector<std::uint32_t> places_to_try(const LabelledSet& train, std::uint64_t seed) {
     const std::size_t tokens = std::max<std::size_t>(1, train.tokens.size() / train.size());
@@ -70,6 +72,7 @@ void FitState::plan() {
     Compared tried = compare_with(few, all ? pieces_seconds() : 0);
     record.speed.linear =
         longer_than_tried * tried.seconds / static_cast<double>(rows_of(task.train, few).tokens.size());
+    record.speed.linear_once = linear_once * record.speed.linear;
     if (all) {
         take(tried, few.size());
         compared_ = std::move(tried);
@@ -106,6 +109,11 @@ void FitState::use_planned_rows() {
 std::vector<std::uint32_t> FitState::judged_places(const LabelledSet& set) const {
     const double rows = std::ceil(record.plan.classifier.judged * static_cast<double>(set.size()));
     return stratified_sample(set.labels, set.classes.size(), static_cast<std::uint64_t>(rows), options.seed);
+}
+
+const LabelledSet& FitState::unlabelled() {
+    if (!unlabelled_) unlabelled_ = unlabelled_texts(task, options, record.plan.classifier.pseudo, world);
+    return *unlabelled_;
 }
 
 void FitState::remember() const {

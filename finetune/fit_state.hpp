@@ -45,6 +45,9 @@ public:
     /// The places of the rows of --test or of --valid that are judged: all, or a sample.
     std::vector<std::uint32_t> judged_places(const LabelledSet& set) const;
 
+    /// Texts without labels, as many as were planned at most; read when they are asked for first. Collective.
+    const LabelledSet& unlabelled();
+
     /// Whether the whole fit is to end now, to go on later.
     bool stopped() { return interruption.agreed(1); }
     void remember() const;  ///< writes the record
@@ -69,6 +72,7 @@ private:
     std::optional<Compared> compared_;  ///< before there is a folder
     std::vector<std::uint32_t> places_;
     LabelledSet rows_;
+    std::optional<LabelledSet> unlabelled_;
 };
 
 }  // namespace ulmpi

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <string_view>
+#include <unordered_set>
 
 #include "data/bpe_cache.hpp"
+#include "finetune/fit_rows.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/facts.hpp"
 
@@ -67,6 +70,7 @@ void check_classes(const LabelledSet& train, const std::string& path) {
 /// What rank 0 reads, beside the sets.
 struct Read {
     double text_tokens = 0, encoding = 1;
+    double unlabelled = 0, unlabelled_tokens = 0;  ///< of --text
 };
 
 Read read_on_leader(const FitOptions& o, FitTask& task) {
@@ -86,18 +90,35 @@ Read read_on_leader(const FitOptions& o, FitTask& task) {
     };
     const TextSample rows = sample_of(append_row, tokenizer);
     say_how_it_is_covered("the texts of --train", rows);
-    if (!o.stage_2) return {0, rows.tokens / rows.seconds};
-    // Of each row a newline and the end of the text come with it.
-    Read read{static_cast<double>(task.train.tokens.size() + 2 * task.train.size()), rows.tokens / rows.seconds};
-    if (o.text.empty()) return read;
+    Read read{.encoding = rows.tokens / rows.seconds};
+    if (o.text.empty()) {
+        // Of each row a newline and the end of the text come with it.
+        if (o.stage_2) read.text_tokens = static_cast<double>(task.train.tokens.size() + 2 * task.train.size());
+        return read;
+    }
     TextReader reader({o.text.begin(), o.text.end()}, o.reading());
     const TextSample text = sample_of([&](std::string& to) { return reader.append_document(to); }, tokenizer);
     say_how_it_is_covered("--text", text);
     // What lies packed is measured as it lies; the sample may have been read ahead of what it has used.
     const double whole = static_cast<double>(reader.bytes_total()), taken = static_cast<double>(reader.bytes_taken());
-    read.text_tokens = (text.tokens + text.documents) * std::max(1.0, whole / std::max(taken, 1.0));
+    const double more = std::max(1.0, whole / std::max(taken, 1.0));
+    if (o.stage_2) read.text_tokens = (text.tokens + text.documents) * more;
+    if (o.pseudo_labels) {
+        read.unlabelled = text.documents * more;
+        read.unlabelled_tokens = text.tokens * more;
+    }
     read.encoding = text.tokens / text.seconds;
     return read;
+}
+
+// Of texts without labels, on every rank.
+constexpr std::size_t most_bytes = std::size_t{64} << 20;
+
+std::unordered_set<std::string_view> labelled_texts(const FitTask& task) {
+    std::unordered_set<std::string_view> known(task.train.texts.begin(), task.train.texts.end());
+    for (const auto* judged : {&task.test, &task.valid})
+        if (*judged) known.insert((*judged)->texts.begin(), (*judged)->texts.end());
+    return known;
 }
 
 nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
@@ -108,6 +129,7 @@ nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
     for (const std::string& path : o.text) asked["--text"].push_back(file_fingerprint(path));
     if (!o.text.empty()) asked.update({{"--documents", o.documents}, {"--text-key", o.text_key}});
     if (!o.stage_2) asked["--stage-2"] = false;
+    if (!o.pseudo_labels) asked["--pseudo-labels"] = false;
     if (o.networks != FitOptions().networks) asked["--networks"] = o.networks;
     if (o.epochs) asked["--epochs"] = *o.epochs;
     return asked;
@@ -123,7 +145,10 @@ void FitOptions::declare(OptionTable& table) {
     table.required("train");
     table.add("test", test, "labelled texts to be judged on; without it: cross-validation", "FILE");
     table.add("valid", valid, "labelled texts to be judged on besides", "FILE");
-    table.add("text", text, "text of the domain without labels, for stage 2; without it: the training texts", "FILE");
+    table.add("text", text,
+              "text of the domain without labels: for stage 2, which reads the training texts without it, and for the "
+              "linear model, which learns what a network says of it",
+              "FILE");
     table.add("documents", documents, "what a document of --text is: a line, lines up to a blank one, or a file");
     table.choices("documents", {"line", "blank", "file"});
     table.add("text-key", text_key, "the member of a JSON record of --text that holds its text");
@@ -134,6 +159,9 @@ void FitOptions::declare(OptionTable& table) {
     table.range("minutes", 0.01, 1e6);
     table.add("init-from", init_from, "language model to start from: a name, run or checkpoint", "MODEL");
     table.add("stage-2", stage_2, "off: the language model has read the domain's text already, and goes on to stage 3");
+    table.add("pseudo-labels", pseudo_labels,
+              "the linear model that is stacked learns from documents of --text, each of the class that the network "
+              "says, where it is better for that on rows that were held out");
     table.add(
         "networks", networks,
         "at most so many are trained. Of 2 one learns from all rows; the other, without a part of them, tells how "
@@ -192,9 +220,37 @@ FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     }
     task.facts.has_test = task.test.has_value();
     task.facts.text_tokens = static_cast<std::uint64_t>(read.text_tokens);
+    task.facts.unlabelled = static_cast<std::uint64_t>(read.unlabelled);
+    task.facts.unlabelled_tokens = static_cast<std::uint64_t>(read.unlabelled_tokens);
     task.facts.context = task.model.config.context;
     task.facts.replicas = static_cast<std::size_t>(layout.extents.data);
     return task;
+}
+
+LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
+                             const Communicator& world) {
+    LabelledSet set = together(world, [&] {
+        std::vector<std::string> texts;
+        if (world.rank() != 0) return LabelledSet{};
+        const std::unordered_set<std::string_view> labelled = labelled_texts(task);
+        const auto takes =
+            evenly(static_cast<double>(count) / static_cast<double>(std::max(count, task.facts.unlabelled)));
+        TextReader reader({options.text.begin(), options.text.end()}, options.reading());
+        std::size_t bytes = 0;
+        std::uint64_t documents = 0;
+        for (std::string document; texts.size() < count && bytes < most_bytes && reader.append_document(document);
+             document.clear()) {
+            if (!takes(documents++)) continue;
+            while (document.ends_with('\n') || document.ends_with('\r')) document.pop_back();
+            if (document.empty() || labelled.contains(document)) continue;
+            bytes += document.size();
+            texts.push_back(document);
+        }
+        return unlabelled_set(std::move(texts), task.model.tokenizer, {.keep_texts = true});
+    });
+    broadcast(set, world);
+    set.classes = task.train.classes;
+    return set;
 }
 
 }  // namespace ulmpi

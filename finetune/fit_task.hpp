@@ -26,7 +26,7 @@ struct FitOptions {
     double minutes = 20;
     std::uint64_t networks = FitRecipe().most_networks;
     std::optional<int> epochs;  ///< of every network; none: by the number of its rows
-    bool stage_2 = true;
+    bool stage_2 = true, pseudo_labels = true;
     std::uint64_t seed = 1;
     LayoutOptions layout;
 
@@ -46,6 +46,11 @@ struct FitTask {
 /// Reads all of it and says what is odd about it. Collective; UsageError alike on all ranks: a model that is none, one
 /// class alone, a label found in --test or --valid alone, files that cannot be read.
 FitTask read_fit_task(const FitOptions& options, const Communicator& world);
+
+/// Documents of --text, `count` at most, in even distances, none of which stands in --train, --test or --valid; with
+/// the task's classes, and labels that mean nothing. Collective, alike on all ranks.
+LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
+                             const Communicator& world);
 
 /// Facts of other training rows of the same task.
 FitFacts facts_with(const FitFacts& facts, const LabelledSet& train);

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "data/publish.hpp"
 #include "data/shard_writer.hpp"
 #include "finetune/classifier.hpp"
+#include "finetune/fit_rows.hpp"
 #include "finetune/fit_speed.hpp"
 #include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
@@ -20,14 +19,6 @@ namespace fs = std::filesystem;
 Outcome outcome(FitState& fit, int status, const FitClock::Limit& limit) {
     if (status != stopped_early) return Outcome::done;
     return limit.of_job || fit.stopped() ? Outcome::stopped : Outcome::cut_short;
-}
-
-// A share of the documents, in even distances, the first among them.
-std::function<bool(std::uint64_t)> evenly(double share) {
-    return [share](std::uint64_t document) {
-        const double before = static_cast<double>(document) * share;
-        return document == 0 || std::floor(before + share) > std::floor(before);
-    };
 }
 
 void make_shards(const FitState& fit) {

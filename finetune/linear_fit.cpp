@@ -14,6 +14,7 @@
 #include "finetune/logistic_regression.hpp"
 #include "parallel/error.hpp"
 #include "parallel/random_key.hpp"
+#include "parallel/run_main.hpp"
 
 namespace ulmpi {
 namespace {
@@ -223,6 +224,23 @@ LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::in
     std::string bytes;
     if (ranks.rank() == owner) bytes = LinearModel(std::move(parts)).bytes();
     return {LinearModel::from_bytes(broadcast_text(std::move(bytes), ranks, owner)), std::move(held_out)};
+}
+
+LinearModel fit_linear_of(double strength, std::span<const std::string> texts, std::span<const std::int32_t> labels,
+                          std::size_t classes, const LinearOptions& options, const Communicator& ranks) {
+    check(texts.size() == labels.size() && texts.size() >= 2 && classes >= 2, "too little to fit a linear model to");
+    const std::string bytes = together(ranks, [&] {
+        if (ranks.rank() != 0) return std::string();
+        const Fitter fitter(texts, labels, classes, options,
+                            options.threads > 0 ? options.threads : omp_get_max_threads());
+        std::vector<std::uint32_t> rows(texts.size());
+        std::iota(rows.begin(), rows.end(), 0u);
+        LinearModel::Parts parts = fitter.fit({}, rows, {}, {.strength = strength});
+        parts.kinds = options.kinds;
+        parts.summary = {.rows = texts.size(), .strength = strength};
+        return LinearModel(std::move(parts)).bytes();
+    });
+    return LinearModel::from_bytes(broadcast_text(bytes, ranks, 0));
 }
 
 }  // namespace ulmpi

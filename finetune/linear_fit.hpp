@@ -34,6 +34,10 @@ struct LinearFit {
 LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::int32_t> labels, std::size_t classes,
                      const LinearOptions& options, const Communicator& ranks);
 
+/// One model of all texts, of a strength that is known and without emphasis; the same bits on every rank. Collective.
+LinearModel fit_linear_of(double strength, std::span<const std::string> texts, std::span<const std::int32_t> labels,
+                          std::size_t classes, const LinearOptions& options, const Communicator& ranks);
+
 /// Which of `folds` parts each row is held out with: a function of the seed and the rows' labels and places alone. The
 /// parts, and each class in them, differ by at most one row.
 std::vector<std::uint32_t> stratified_folds(std::span<const std::int32_t> labels, std::size_t classes,

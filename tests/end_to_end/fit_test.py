@@ -119,6 +119,33 @@ class Fit(Workshop):
         out = self.ok("predict --model folded --input -", input=b"bright happy dog\n").decode()
         self.assertIn(out.splitlines()[1].split("\t")[0], MARKERS)
 
+    def test_pseudo_labels(self):
+        """Of documents of --text, by every network without a fold and by the first of all rows."""
+        write_labelled("some.tsv", 60, seed=21)
+        with open("some.tsv") as labelled:
+            known = [row.split("\t")[1] for row in labelled][1:]
+        write_corpus("much.txt", 700, seed=22)
+        with open("much.txt", "a") as more:
+            more.writelines(known)  # are no texts without labels
+        said = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught", layout="dp2")
+        self.assertIn("texts without labels, for the linear model, by 3 networks", self.said)
+        self.assertEqual(self.said.count("fit: pseudo-labels for 700 texts"), 3)
+        self.assertEqual(said["folds_held"], 2)
+        self.assertIn(said["pseudo_labels"], (0, 700))
+        for fold in (1, 2):
+            with open(f"taught/networks/fold-{fold}.words.json") as words:
+                self.assertEqual(len(json.load(words)), 12 * 3)  # held-out rows, classes
+        self.assertFalse(os.path.exists("taught/networks/member-1.words"))
+        self.check_stack("taught", said)
+        again = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught-alone")
+        self.assertEqual(again["pseudo_labels"], said["pseudo_labels"])
+        for key in ("network", "words"):
+            self.assertAlmostEqual(again["stack"][key], said["stack"][key], delta=0.02)
+        off = self.fit("--train some.tsv --text much.txt --stage-2 on --networks 3 --pseudo-labels off", "not-taught")
+        self.assertEqual(off["pseudo_labels"], 0)
+        self.assertNotIn("without labels, for", self.said)
+        self.refused("--train some.tsv --text much.txt --networks 3 --run not-taught", "began with another --pseudo-labels")
+
     def check_stack(self, run, said):
         """One file that says how it is mixed, with the words, asked alike under every layout."""
         shown = json.loads(self.ok("checkpoint show", run))["ensemble"]
@@ -221,7 +248,8 @@ class Fit(Workshop):
         self.refused("--train train.tsv --test strange.tsv --run r", "'strange' is not one of the 3 classes")
         self.refused("--train train.tsv --minutes 0.01 --run r", "--minutes", "or more")
         self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
-        self.refused("--train train.tsv --text corpus.txt --stage-2 off --run r", "--text", "--stage-2 is off")
+        self.refused("--train train.tsv --text corpus.txt --stage-2 off --pseudo-labels off --run r", "--text", "both are")
+        self.refused("--train train.tsv --pseudo-labels on --run r", "--pseudo-labels", "give --text")
         self.refused("--train train.tsv --networks 9 --run r", "--networks", "between 2 and 8")
         self.refused("--train train.tsv --epochs 0 --run r", "--epochs")
         self.refused("--train train.tsv --run general", "holds something else than a fit")

@@ -112,6 +112,30 @@ TEST(FitPlan, JudgesASampleWhereAllWouldTakeTooLong) {
     EXPECT_EQ(with(1000, 0).judged, 1);
 }
 
+// Each document of 20 tokens takes 0.01 s. Of 100 s of stage 3 (1000 / 9 in all) the networks have 80, where one
+// without a fold takes 60.5; what they leave, 39.5 s, is 3,950 documents. With 300 s there are two folds and one of all
+// rows: 60.5 + 75 + 60.5, and 104 s for the three of them; 10,000 are the most. What is fewer than the rows is left
+// alone.
+TEST(FitPlan, PseudoLabelsHaveAShare) {
+    FitFacts facts = facts_of({250, 250}, 0, false);
+    facts.unlabelled = 100000;
+    facts.unlabelled_tokens = 2000000;
+    const auto with = [&](double seconds) { return plan_fit(facts, speed, seconds / 0.9, 0).classifier; };
+    EXPECT_EQ(with(100).networks(), 1u);
+    EXPECT_NEAR(static_cast<double>(with(100).pseudo), 3950, 1);
+    EXPECT_NEAR(with(100).pseudo_seconds, 39.5, 0.02);
+    EXPECT_EQ(with(300).labelling(), 3u);
+    EXPECT_NEAR(static_cast<double>(with(300).pseudo), 100 * (300 - 2 * 60.5 - 75) / 3, 1);
+    EXPECT_EQ(with(1e6).pseudo, 10000u);
+    facts.unlabelled = 499;
+    facts.unlabelled_tokens = 20 * 499;
+    EXPECT_EQ(with(1e6).pseudo, 0u);
+    facts = facts_of({1, 300}, 0, false);  // nothing can be held out that would tell what they are worth
+    facts.unlabelled = 100000;
+    facts.unlabelled_tokens = 2000000;
+    EXPECT_EQ(with(1e6).pseudo, 0u);
+}
+
 TEST(FitPlan, NetworksInTheOrderOfTheirWorth) {
     using Order = std::vector<Network>;
     EXPECT_EQ(networks_in_order(5, true), (Order{{1, 0}, {0, 1}, {0, 2}, {0, 3}, {2, 0}}));
@@ -212,12 +236,15 @@ TEST(FitPlan, KeepsToItsTimeWhateverTheTask) {
         facts.judged_tokens = static_cast<std::uint64_t>(between(1, 1000) * static_cast<double>(facts.judged_rows));
         facts.text_tokens = static_cast<std::uint64_t>(between(1, 1e9));
         facts.context = std::size_t{32} << draw() % 5;
+        facts.unlabelled = draw() % 2 == 0 ? 0 : static_cast<std::uint64_t>(between(1, 1e6));
+        facts.unlabelled_tokens = static_cast<std::uint64_t>(between(1, 1000) * static_cast<double>(facts.unlabelled));
         facts.replicas = 1 + draw() % 40;
         const FitSpeed s{between(100, 1e6),
                          between(100, 1e6),
                          between(1e3, 1e7),
                          between(1e4, 1e6),
                          draw() % 2 == 0 ? 0 : between(1e-6, 1e-2),
+                         between(1e-7, 1e-3),
                          between(0.1, 20)};
         const double seconds = between(1, 1e5);
         try {
@@ -225,6 +252,7 @@ TEST(FitPlan, KeepsToItsTimeWhateverTheTask) {
             ++planned;
             EXPECT_LE(p.seconds(), 0.9 * seconds * (1 + 1e-9));
             EXPECT_GE(p.classifier.rows, 1u);
+            EXPECT_LE(p.classifier.pseudo, facts.unlabelled);
             EXPECT_GT(p.classifier.judged, 0);
             EXPECT_LE(p.classifier.judged, 1);
             EXPECT_LE(p.classifier.rows, facts.rows());

@@ -85,6 +85,10 @@ TEST(FitReport, SaysHowItWasMade) {
     EXPECT_EQ(report_page(r).find("the network adds nothing"), std::string::npos);
     r.held_out.both.wrong = 6;
     has("on the 24 training texts held out words alone err on 25.0 %, this classifier on 25.0 %: the network adds");
+    EXPECT_EQ(report_page(r).find("--text besides"), std::string::npos);
+    r.pseudo_labels = 900;
+    has("the words have learnt from 900 texts of --text besides");
+    EXPECT_EQ(report_record(r)["pseudo_labels"], 900);
     r.plan.classifier.members = 1;
     has("(one network, trained on all rows; its");
     r.plan.classifier.members = 0;

@@ -42,6 +42,22 @@ Communicator alone() {
     return world.split(world.rank(), 0);
 }
 
+// Where the search has chosen no emphasis, the model of the strength that it has chosen is the search's own.
+TEST(LinearFit, OfAStrengthThatIsKnown) {
+    int compared = 0;
+    for (const std::size_t rows : {12u, 20u, 40u, 80u, 160u}) {
+        const Set set = made_up_set(rows, 2);
+        const LinearModel searched = fit(set, 2, Communicator::world()).model;
+        if (searched.summary().emphasis != 0) continue;
+        ++compared;
+        const LinearModel known =
+            fit_linear_of(searched.summary().strength, set.texts, set.labels, 2, {}, Communicator::world());
+        EXPECT_EQ(known.log_probabilities(set.texts, 1), searched.log_probabilities(set.texts, 1));
+        EXPECT_EQ(known.summary().rows, rows);
+    }
+    EXPECT_GT(compared, 0);
+}
+
 TEST(StratifiedFolds, AreEvenInAllAndInEachClass) {
     for (std::uint32_t folds = 2; folds <= 5; ++folds)
         for (std::size_t rows = folds; rows < 40; ++rows) {

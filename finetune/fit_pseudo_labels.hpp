@@ -1,0 +1,20 @@
+#pragma once
+// Pseudo-labels (Scudder 1965, Lee 2013): a network gives each document of --text the class that it finds likeliest,
+// and the linear model learns from those as well as from the labelled texts. The network knows more than the few labels
+// say, and the linear model finds in thousands of texts the words by which it goes; the two are then more alike than
+// before, and how much either counts is learnt as it was, from rows that were held out from both
+// (finetune/stacking.hpp).
+
+#include <filesystem>
+#include <optional>
+
+#include "finetune/fit_state.hpp"
+#include "finetune/linear_model.hpp"
+
+namespace ulmpi {
+
+/// The linear model of `rows` and of the fit's texts without labels, with those that the network in `run` gives them;
+/// none: the fit was stopped. Collective.
+std::optional<LinearModel> words_taught_by(FitState& fit, const std::filesystem::path& run, const LabelledSet& rows);
+
+}  // namespace ulmpi

@@ -152,8 +152,12 @@ class Domain:
         made = parts.all()
         return Shared(sum(part["seconds"] for part in made), made[-1]["commands"])
 
+    @property
+    def text_file(self) -> Path:
+        return self.folder / "text.txt"
+
     def train(self, bench: Bench) -> None:
-        text, shards = self.folder / "text.txt", self.folder / "shards"
+        text, shards = self.text_file, self.folder / "shards"
         if not shards.exists():
             write_lines(text, self.texts)
             bench.run([self.program.executable, "data", "shards", "--tokenizer", self.program.tokenizer(), "--input", text,
@@ -225,8 +229,22 @@ class WithWords(Method):
         rows, run = bench.folder / "rows.tsv", bench.folder / "run"
         write_rows(rows, train)
         bench.run([*self.program.on_ranks(), "fit", "--init-from", self.domain.run(), "--train", rows, "--run", run,
-                   *options["options"], "--seed", str(bench.seed + 1)])
+                   *options["options"], *self.text(), "--seed", str(bench.seed + 1)])
         return self.program.ask(run, texts, bench, "--threads-per-rank", "1")
+
+    def text(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True)
+class WithPseudoLabels(WithWords):
+    """The same, and the words learn from the task's text what the network says of it."""
+
+    def definition(self) -> dict[str, Any]:
+        return super().definition() | {"text": self.domain.texts_mark}
+
+    def text(self) -> list[str]:
+        return ["--text", str(self.domain.text_file)]
 
 
 def as_option(value: Any) -> str:

@@ -18,7 +18,7 @@ from cells import (ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, co
                    words)
 from ensembles import Distilled, Ensemble
 from labelled import Row, draw, folds, read_rows, repeated, sample, sha256, write_rows
-from ours import RECIPES, Domain, Fit, Ours, Program, WithWords
+from ours import RECIPES, Domain, Fit, Ours, Program, WithPseudoLabels, WithWords
 from peers import FastaiUlmfit
 from vocabularies import OwnVocabulary
 
@@ -31,7 +31,7 @@ TABLES = {
 }
 NEW_SET = {"500": 3}
 TEST_ROWS = {"imdb": 5000}  # a sample: a network needs ten minutes for all of IMDb's
-BY_NAME_ALONE = ("transferred-vocabulary", "random-vocabulary", "ensemble", "distilled")
+BY_NAME_ALONE = ("transferred-vocabulary", "random-vocabulary", "ensemble", "distilled", "pseudo-labels")
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,14 @@ def methods(task: Task, program: Program, options: argparse.Namespace) -> dict[s
     if task.name in TABLES:
         known |= {name: Ours(program, domain, recipe) for name, recipe in RECIPES.items()}
         known["with-words"] = WithWords(program, domain)
+        known["pseudo-labels"] = WithPseudoLabels(program, domain)
     # Those that are asked for by name alone.
     for rows in ("transferred", "random"):
         known[f"{rows}-vocabulary"] = Ours(program, OwnVocabulary(program, task.name, task.train_file, rows),
                                            RECIPES["three-stages"])
     known |= {"ensemble": Ensemble(program, domain), "distilled": Distilled(program, domain)}
-    known = {name: method for name, method in known.items() if name not in BY_NAME_ALONE or name in (options.only or [])}
+    asked = {pattern.split("/")[-1] for pattern in options.only or []}
+    known = {name: method for name, method in known.items() if name not in BY_NAME_ALONE or name in asked}
     return known | {f"fit-{m:g}": Fit(program, m, tuple(options.text)) for m in options.minutes}
 
 

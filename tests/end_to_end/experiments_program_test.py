@@ -94,6 +94,10 @@ class Experiments(Workshop):
         self.assertIn(f"fit --init-from WORK/domain/{domain.name}/run ", fitted)
         self.assertIn(" --stage-2 off --networks 2 ", fitted)
         self.assertNotIn("TEST", fitted)
+        self.run_table(only=("pseudo-labels",))
+        record = cells.Records(Path("work/results.jsonl")).all()[-1]
+        self.assertEqual(record["method"], "pseudo-labels")
+        self.assertIn(f" --text WORK/domain/{domain.name}/text.txt ", record["commands"][-2])
         self.assertEqual(len(cells.Records(domain / "parts.jsonl").all()), 1)
 
     def test_scratch_chooses_its_own_rate(self):

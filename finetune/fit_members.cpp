@@ -86,6 +86,7 @@ bool give_pseudo_labels(FitState& fit, const Network& network) {
         words_taught_by(fit, fit.folder.run(network), rows_of(fit.rows(), places_of(fit, network.fold, false)));
     if (!words) return false;
     fit.record.pseudo_labels = fit.unlabelled().size();
+    fit.remember();
     together(fit.world, [&] {
         if (!fit.leader) return;
         write_file(fit.folder.words_by(network), words->bytes());

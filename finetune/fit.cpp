@@ -44,6 +44,7 @@ public:
             const auto said = judgement_by(fit_, fit_.folder.model(), rows);
             if (!said) return false;
             const ClassificationReport valid = add("valid", rows, said->probabilities);
+            result_.all_valid_rows = fit_.task.valid->size();
             result_.valid = ErrorRate{valid.n - valid.correct, valid.n};
         }
         if (fit_.task.test) {

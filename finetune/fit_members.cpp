@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
+#include <iterator>
 #include <utility>
 
 #include "checkpoints/ensemble.hpp"
@@ -52,13 +52,15 @@ void forget_run(const FitState& fit, const Network& network) {
     if (network.fold > 0) fs::remove(fit.folder.rows(name_of_rows(network)), ignored);
 }
 
+// The classifier has the words that the first of all rows has taught, or else those of the first fold; what the others
+// are worth is told by every network without a fold.
 bool gives_pseudo_labels(const ClassifierPlan& plan, const Network& network) {
     return plan.pseudo > 0 && network.member <= 1;
 }
 
+// Without what the classifier can do without.
 double seconds_of(const ClassifierPlan& plan, const Network& network) {
-    return (network.fold > 0 ? plan.fold_seconds : plan.member_seconds) +
-           (gives_pseudo_labels(plan, network) ? plan.pseudo_seconds : 0);
+    return network.fold > 0 ? plan.fold_seconds + (plan.pseudo > 0 ? plan.pseudo_seconds : 0) : plan.member_seconds;
 }
 
 // That --test and --valid take with so many networks.
@@ -72,20 +74,36 @@ bool fits(const FitState& fit, const Network& network, const ClassifierPlan& wit
     return fit.clock.left() - judging_by(plan, with.averaged()) >= share * seconds_of(plan, network);
 }
 
-// Keeps the linear model that the network teaches, and what that says of the fold; false: the fit was stopped. Where no
-// time is left for it, no network of the fit does.
-bool give_pseudo_labels(FitState& fit, const Network& network) {
+// The rows that a linear model beside the network learns from: all but those of its fold.
+LabelledSet rows_for_words(const FitState& fit, const Network& network) {
+    const std::vector<std::uint32_t> all = fit.places_for_words();
+    std::vector<std::uint32_t> held_out, places;  // all ascend
+    if (network.fold > 0)
+        for (const std::uint32_t row : places_of(fit, network.fold, true)) held_out.push_back(fit.places()[row]);
+    std::ranges::set_difference(all, held_out, std::back_inserter(places));
+    return rows_of(fit.task.train, places);
+}
+
+bool time_for_pseudo_labels(FitState& fit) {
+    const ClassifierPlan& plan = fit.record.plan.classifier;
+    const std::uint64_t least = fit.recipe.least_pseudo_labels(fit.rows().size());
+    return fit.unlabelled().size() >= least && fit.clock.left() >= plan.judging + plan.pseudo_seconds;
+}
+
+// Keeps the linear model that the network teaches, and what that says of the fold.
+Outcome give_pseudo_labels(FitState& fit, const Network& network, bool first) {
     ClassifierPlan& plan = fit.record.plan.classifier;
-    if (!gives_pseudo_labels(plan, network)) return true;
-    if (fit.clock.left() < plan.judging + plan.pseudo_seconds || fit.unlabelled().size() == 0) {
-        plan.pseudo = 0;
+    if (!gives_pseudo_labels(plan, network)) return Outcome::done;
+    if (!time_for_pseudo_labels(fit)) {
+        if (first) plan.pseudo = 0;
         fit.remember();
-        return true;
+        return network.fold > 0 && !first ? Outcome::cut_short : Outcome::done;
     }
-    const auto words =
-        words_taught_by(fit, fit.folder.run(network), rows_of(fit.rows(), places_of(fit, network.fold, false)));
-    if (!words) return false;
+    const double before = fit.clock.spent();
+    const auto words = words_taught_by(fit, fit.folder.run(network), rows_for_words(fit, network));
+    if (!words) return Outcome::stopped;
     fit.record.pseudo_labels = fit.unlabelled().size();
+    plan.pseudo_seconds = fit.clock.spent() - before;
     fit.remember();
     together(fit.world, [&] {
         if (!fit.leader) return;
@@ -95,38 +113,50 @@ bool give_pseudo_labels(FitState& fit, const Network& network) {
         const std::vector<float> said = words->log_probabilities(held_out.texts, fit.stages.threads());
         write_file(fit.folder.words_held_out_by(network), nlohmann::json(said).dump());
     });
-    return true;
+    return Outcome::done;
+}
+
+// What one took says best what the others will.
+void learn_speed(ClassifierPlan& plan, const Network& network, double seconds) {
+    const double factor = seconds / (network.fold > 0 ? plan.fold_seconds : plan.member_seconds);
+    plan.fold_seconds *= factor;
+    plan.member_seconds *= factor;
 }
 
 // The first is needed, whatever it takes, and left as it is where it takes too long.
 Outcome train_network(FitState& fit, const Network& network, bool first) {
-    const ClassifierPlan& plan = fit.record.plan.classifier;
+    ClassifierPlan& plan = fit.record.plan.classifier;
     if (fit.leader)
         fmt::print(stderr, "fit: {}\n",
                    network.fold > 0 ? fmt::format("a network without fold {}", network.fold)
                                     : fmt::format("network {} of all rows", network.member));
     const fs::path run = fit.folder.run(network);
-    const double end =
-        fit.clock.given() - plan.judging - (gives_pseudo_labels(plan, network) ? plan.pseudo_seconds : 0);
-    const double until = first ? std::max(end, fit.clock.spent() + 1.5 * seconds_of(plan, network) + 5) : end;
+    const bool goes_on = broadcast_value(fs::exists(run), fit.world, 0);
+    const double before = fit.clock.spent(), own = network.fold > 0 ? plan.fold_seconds : plan.member_seconds;
+    const double end = fit.clock.given() - plan.judging - (seconds_of(plan, network) - own);
     const std::uint64_t more_seed = network.member > 0 ? network.member - 1 : 0;
-    const Outcome how = train_classifier_in(fit, run, file_of_rows(fit, network), until, more_seed);
+    Outcome how = train_classifier_in(fit, run, file_of_rows(fit, network),
+                                      first ? std::max(end, before + 1.5 * own + 5) : end, more_seed);
     if (how == Outcome::stopped) return how;
-    if (how == Outcome::cut_short && !first) {
-        if (fit.leader) forget_run(fit, network);
-        return how;
-    }
     std::vector<float> said;
-    if (network.fold > 0) {
+    if (network.fold > 0 && (how == Outcome::done || first)) {
         auto judged = judgement_by(fit, run, rows_of(fit.rows(), places_of(fit, network.fold, true)));
         if (!judged) return Outcome::stopped;
         said = std::move(judged->probabilities);
     }
-    if (!give_pseudo_labels(fit, network)) return Outcome::stopped;
+    if (how == Outcome::done && !goes_on) learn_speed(plan, network, fit.clock.spent() - before);
+    if (how == Outcome::done || first) {
+        const Outcome labels = give_pseudo_labels(fit, network, first);
+        if (labels == Outcome::stopped) return labels;
+        if (labels == Outcome::cut_short) how = labels;
+    }
+    const bool kept = how == Outcome::done || first;
     together(fit.world, [&] {
         if (!fit.leader) return;
-        write_slim_checkpoint(resolve_checkpoint(run), fit.folder.weights(network), ElementType::f32);
-        write_file(fit.folder.held_out(network), nlohmann::json(said).dump());
+        if (kept) {
+            write_slim_checkpoint(resolve_checkpoint(run), fit.folder.weights(network), ElementType::f32);
+            write_file(fit.folder.held_out(network), nlohmann::json(said).dump());
+        }
         forget_run(fit, network);
     });
     return how;
@@ -139,9 +169,10 @@ void write_model(const FitState& fit) {
     if (members.empty()) members.push_back(fit.folder.weights({1, 0}));
     const HeldOutRows held_out = held_out_rows(fit);
     EnsembleMix mix{held_out.stack.network, held_out.stack.words};
-    const Network last = plan.members > 0 ? Network{0, 1} : Network{1, 0};
     if (mix.words > 0) {
-        const std::string words = content_of(held_out.pseudo_labels ? fit.folder.words_by(last) : fit.folder.words());
+        const bool by_member = plan.members > 0 && fs::exists(fit.folder.words_by({0, 1}));
+        const fs::path taught = fit.folder.words_by(by_member ? Network{0, 1} : Network{1, 0});
+        const std::string words = content_of(held_out.pseudo_labels ? taught : fit.folder.words());
         mix.model_of_words.assign(words.begin(), words.end());
     }
     write_ensemble(members, mix, fit.folder.model(), best_precision(members));
@@ -160,24 +191,17 @@ bool train_networks(FitState& fit) {
         ClassifierPlan with = plan;
         take_networks(with, order, n + 1);
         const bool more = n >= plan.networks();  // what was planned went faster
-        const bool begins = n == 0 || fits(fit, network, with, more ? spare_time : 1);
+        const bool begun = broadcast_value(fs::exists(fit.folder.run(network)), fit.world, 0);
+        const bool begins = n == 0 || begun || fits(fit, network, with, more ? spare_time : 1);
         if (begins && more) {
             with.judging = judging_by(plan, with.averaged());
             plan = with;
             fit.remember();
         }
         if (!begins && more) break;
-        const bool goes_on = broadcast_value(fs::exists(fit.folder.run(network)), fit.world, 0);
-        const double before = fit.clock.spent();
         const Outcome how = begins ? train_network(fit, network, n == 0) : Outcome::cut_short;
         if (how == Outcome::stopped) return false;
-        if (how == Outcome::done) {
-            if (goes_on) continue;
-            // What one took says best what the others will.
-            const double factor = (fit.clock.spent() - before) / seconds_of(plan, network);
-            for (double* seconds : {&plan.fold_seconds, &plan.member_seconds, &plan.pseudo_seconds}) *seconds *= factor;
-            continue;
-        }
+        if (how == Outcome::done) continue;
         if (fit.leader)
             fmt::print(stderr, "note: {}\n",
                        n == 0 ? "the network took longer than planned and is left as it is"
@@ -227,13 +251,16 @@ HeldOutRows held_out_rows(const FitState& fit) {
     judged.rows = rows_of(fit.rows(), rows);
     HeldOut all{judged.rows.labels, network, words, classes};
     held_out.stack = learn_stack(all);
+    held_out.said_by_words = best_classes(words, classes);
     if (!taught.empty()) {
         const HeldOut with_taught{judged.rows.labels, network, taught, classes};
         const Stack stack = learn_stack(with_taught);
         held_out.pseudo_labels = stack_objective(stack, with_taught) < stack_objective(held_out.stack, all);
-        if (held_out.pseudo_labels) std::tie(all, held_out.stack) = std::tie(with_taught, stack);
+        if (held_out.pseudo_labels) {
+            all = with_taught;
+            held_out.stack = stack;
+        }
     }
-    held_out.said_by_words = best_classes(all.words, classes);
     judged.network = best_classes(network, classes);
     judged.probabilities = cross_fitted(all, fit.options.seed);
     if (fit.task.test) return held_out;  // whose rows are those that the baselines were asked about

@@ -20,8 +20,9 @@ bool train_networks(FitState& fit);
 struct HeldOutRows {
     JudgedRows judged;
     Stack stack;
-    std::vector<std::int32_t> said_by_words;  ///< and, in `judged`, by the network alone
-    bool pseudo_labels = false;               ///< whether the words have learnt from those: so they are better stacked
+    std::vector<std::int32_t>
+        said_by_words;           ///< that have learnt from labelled rows; in `judged`, by the network alone
+    bool pseudo_labels = false;  ///< whether those that have learnt from them are stacked: they are better
 };
 HeldOutRows held_out_rows(const FitState& fit);
 

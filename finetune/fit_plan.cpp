@@ -110,17 +110,18 @@ public:
         if (facts_.judged_tokens > 0) plan.judging = speed_.run + plan.averaged() * plan.judged * judging_seconds();
         return plan;
     }
-    // All that the first network wants.
-    ClassifierPlan first() const {
-        return classifier(facts_.rows(), epochs(facts_.rows()), 1, facts_.rows(), judged());
+    // What stage 3 takes if the first network is to have all that it wants.
+    double first_seconds() const {
+        const double first = classifier(facts_.rows(), epochs(facts_.rows()), 1, facts_.rows(), judged()).total();
+        return first / (1 - pseudo_share());
     }
     ClassifierPlan least() const { return classifier(least_rows(), least_epochs(least_rows()), 1, 0, least_judged()); }
 
     // The networks have what the pseudo-labels leave, and those what the networks leave.
     ClassifierPlan classifier_within(double seconds) const {
-        ClassifierPlan plan = networks_within(facts_.unlabelled > 0 ? (1 - recipe_.pseudo_share) * seconds : seconds);
+        ClassifierPlan plan = networks_within((1 - pseudo_share()) * seconds);
         add_pseudo_labels(plan, seconds - plan.total());
-        return plan;
+        return plan.pseudo > 0 ? plan : networks_within(seconds);
     }
 
 private:
@@ -144,14 +145,18 @@ private:
     }
 
     // Where nothing is held out it cannot be told what they are worth.
+    double pseudo_share() const {
+        const bool some = facts_.unlabelled > 0 && speed_.linear_once > 0 && folds_ > 0;
+        return some ? recipe_.pseudo_share : 0;
+    }
     void add_pseudo_labels(ClassifierPlan& plan, double seconds) const {
-        if (facts_.unlabelled == 0 || plan.folds_held == 0) return;
+        if (pseudo_share() == 0 || plan.folds_held == 0) return;
         const double tokens = static_cast<double>(facts_.unlabelled_tokens) / static_cast<double>(facts_.unlabelled);
         const double each = tokens * (1 / speed_.prediction + speed_.linear_once),
                      before = speed_.run + tokens_of(plan.rows) * speed_.linear_once;
         const double within = std::clamp((seconds / plan.labelling() - before) / each, 0.0,
                                          static_cast<double>(std::min(facts_.unlabelled, recipe_.most_pseudo)));
-        if (within < static_cast<double>(std::max(recipe_.least_pseudo, plan.rows))) return;
+        if (within < static_cast<double>(recipe_.least_pseudo_labels(plan.rows))) return;
         plan.pseudo = static_cast<std::uint64_t>(within);
         plan.pseudo_seconds = before + static_cast<double>(plan.pseudo) * each;
     }
@@ -241,7 +246,7 @@ FitPlan plan_rest(const FitFacts& facts, const FitSpeed& speed, double seconds_l
                  most_text = planner.text_seconds(planner.most_read());
     // What stage 2 does not want belongs to stage 3; where both want more they share.
     const double wished = std::max(
-        {usable - most_text, recipe.share * usable, std::min(planner.first().total(), recipe.first_share * usable)});
+        {usable - most_text, recipe.share * usable, std::min(planner.first_seconds(), recipe.first_share * usable)});
     FitPlan plan;
     plan.classifier = planner.classifier_within(std::max(least, std::min(wished, usable - least_text)));
     plan.text = planner.text_within(usable - plan.classifier.total());
@@ -286,10 +291,12 @@ std::string description(const FitPlan& plan, const FitFacts& facts) {
                                   c.folds_held == c.folds ? "all" : fmt::format("{}", c.folds_held), c.folds),
                       c.folds_held * c.fold_seconds);
     if (c.pseudo > 0)
-        lines += line("pseudo-labels",
-                      fmt::format("{} texts without labels, for the linear model, by {} networks", count(c.pseudo),
-                                  c.labelling()),
-                      c.labelling() * c.pseudo_seconds);
+        lines +=
+            line("pseudo-labels",
+                 fmt::format("{} texts without labels, for the linear model, {} times", count(c.pseudo), c.labelling()),
+                 c.labelling() * c.pseudo_seconds);
+    else if (facts.unlabelled > 0)
+        lines += fmt::format("  {:<18}  left out: too few texts without labels, or too little time\n", "pseudo-labels");
     if (c.members > 0)
         lines += line("classifier", c.members == 1 ? how : fmt::format("{} networks of {}", c.members, how),
                       c.members * c.member_seconds);

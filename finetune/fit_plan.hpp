@@ -37,10 +37,12 @@ struct FitRecipe {
     // all.
     double judging_share = 0.15;
     std::uint64_t least_judged = 500;  ///< rows, however long it takes
-    // Pseudo-labels (finetune/fit_pseudo_labels.hpp): a share of stage 3's time at least, as many texts at most.
+    // Pseudo-labels (finetune/fit_pseudo_labels.hpp): the share of stage 3's time that networks leave to them, and
+    // texts.
     double pseudo_share = 0.2;
-    std::uint64_t least_pseudo = 200, most_pseudo = 10000;  ///< and no fewer than there are rows
-    std::uint64_t rows_of_fold = 4;                         ///< held out at least; fewer rows have fewer folds,
+    std::uint64_t least_pseudo = 200, most_pseudo = 10000;
+    std::uint64_t least_pseudo_labels(std::uint64_t rows) const { return std::max(least_pseudo, rows); }
+    std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;
     std::uint64_t most_networks = most_folds + most_members;
 };
@@ -69,7 +71,7 @@ struct FitSpeed {
     double prediction = 1;            ///< tokens a second that are judged
     double encoding = 1;              ///< tokens a second that are made of text
     double linear = 0;                ///< seconds that a linear model takes for a token of its rows; 0: it is fitted
-    double linear_once = 0;           ///< the same, of one whose strength is known
+    double linear_once = 0;           ///< the same, of one whose strength is known; 0: there is none
     double run = 0;                   ///< seconds to begin a run and to end it
 };
 

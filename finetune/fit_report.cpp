@@ -42,7 +42,9 @@ std::string making_page(const FitResult& result) {
                                        result.stack.network, result.stack.words, held_out.both.n);
     if (result.pseudo_labels > 0)
         page += fmt::format(
-            "  (the words have learnt from {} texts of --text besides, with the labels that a network gave them)\n",
+            "  (the words have learnt from {} texts of --text besides, with the labels that a network gave them: "
+            "better "
+            "for it\n   on the rows that were held out)\n",
             result.pseudo_labels);
     if (result.judged.rows.size() > 0)
         page += fmt::format(
@@ -211,7 +213,7 @@ std::string report_page(const FitResult& result) {
     }
     if (result.valid)
         page += fmt::format("\nError on {} texts{} of --valid: {:.1f} +- {:.1f} %\n", result.valid->n,
-                            result.plan.classifier.judged < 1 ? ", a sample," : "", 100 * result.valid->error(),
+                            result.all_valid_rows > result.valid->n ? ", a sample," : "", 100 * result.valid->error(),
                             100 * result.valid->standard_error());
     return page + fmt::format("\n{} of {} taken; the classifier is {}: ulmpi predict --model {} --input texts.txt\n",
                               format_duration(result.seconds), format_duration(result.given), result.run, result.run);

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "parallel/random_key.hpp"
 
@@ -47,6 +48,17 @@ std::vector<std::uint32_t> stratified_sample(std::span<const std::int32_t> label
     return rows;
 }
 
+std::vector<std::uint32_t> random_sample(std::size_t rows, std::uint64_t count, std::uint64_t seed) {
+    const std::uint64_t key = random_key(seed, "sample");
+    std::vector<std::uint32_t> places(rows);
+    std::iota(places.begin(), places.end(), 0u);
+    if (count >= rows) return places;
+    std::ranges::sort(places, {}, [&](std::uint32_t row) { return std::pair(random_key(key, row), row); });
+    places.resize(count);
+    std::ranges::sort(places);
+    return places;
+}
+
 LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part) {
     LabelledSet rows;
     rows.classes = set.classes;
@@ -63,8 +75,8 @@ LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part)
 
 std::function<bool(std::uint64_t)> evenly(double share) {
     return [share](std::uint64_t document) {
-        const double before = static_cast<double>(document) * share;
-        return document == 0 || std::floor(before + share) > std::floor(before);
+        const auto taken = [&](std::uint64_t of_first) { return std::floor(static_cast<double>(of_first) * share); };
+        return document == 0 || taken(document + 1) > taken(document);
     };
 }
 

@@ -15,6 +15,9 @@ namespace ulmpi {
 std::vector<std::uint32_t> stratified_sample(std::span<const std::int32_t> labels, std::size_t classes,
                                              std::uint64_t count, std::uint64_t seed);
 
+/// `count` of `rows` rows at random, each as likely as any other, in their order; all where there are no more.
+std::vector<std::uint32_t> random_sample(std::size_t rows, std::uint64_t count, std::uint64_t seed);
+
 /// The rows of a set that `part` names, in its order; all classes stay.
 LabelledSet rows_of(const LabelledSet& set, std::span<const std::uint32_t> part);
 

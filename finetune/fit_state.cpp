@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "data/publish.hpp"
@@ -18,8 +19,6 @@ namespace {
 // A linear model is tried on no more rows than this; of more rows it takes longer by more than their number.
 constexpr std::size_t most_rows_tried = 1000, most_tokens_tried = 100000;
 constexpr double longer_than_tried = 1.5;
-// One that has its strength takes this part of the time of one that has to find it.
-constexpr double linear_once = 0.1;
 
 std::vector<std::uint32_t> places_to_try(const LabelledSet& train, std::uint64_t seed) {
     const std::size_t tokens = std::max<std::size_t>(1, train.tokens.size() / train.size());
@@ -72,7 +71,8 @@ void FitState::plan() {
     Compared tried = compare_with(few, all ? pieces_seconds() : 0);
     record.speed.linear =
         longer_than_tried * tried.seconds / static_cast<double>(rows_of(task.train, few).tokens.size());
-    record.speed.linear_once = linear_once * record.speed.linear;
+    if (task.facts.unlabelled > 0)
+        record.speed.linear_once = longer_than_tried * seconds_of_one_model(rows_of(task.train, few));
     if (all) {
         take(tried, few.size());
         compared_ = std::move(tried);
@@ -106,10 +106,20 @@ void FitState::use_planned_rows() {
     rows_ = rows_of(task.train, places_);
 }
 
-std::vector<std::uint32_t> FitState::judged_places(const LabelledSet& set) const {
-    const double rows = std::ceil(record.plan.classifier.judged * static_cast<double>(set.size()));
-    return stratified_sample(set.labels, set.classes.size(), static_cast<std::uint64_t>(rows), options.seed);
+double FitState::seconds_of_one_model(const LabelledSet& rows) const {
+    const auto begin = std::chrono::steady_clock::now();
+    fit_linear_of(1, rows.texts, rows.labels, rows.classes.size(), {.threads = stages.threads()}, world);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return broadcast_value(seconds / static_cast<double>(rows.tokens.size()), world, 0);
 }
+
+std::vector<std::uint32_t> FitState::judged_places(const LabelledSet& set) const {
+    const auto share =
+        static_cast<std::uint64_t>(std::ceil(record.plan.classifier.judged * static_cast<double>(set.size())));
+    return random_sample(set.size(), std::max(share, recipe.least_judged), options.seed);
+}
+
+std::vector<std::uint32_t> FitState::places_for_words() const { return words_places(record.words_rows); }
 
 const LabelledSet& FitState::unlabelled() {
     if (!unlabelled_) unlabelled_ = unlabelled_texts(task, options, record.plan.classifier.pseudo, world);

@@ -42,6 +42,8 @@ public:
     /// Their places among all.
     const std::vector<std::uint32_t>& places() const { return places_; }
 
+    /// The places of those that the linear model of words has learnt from, the others among them.
+    std::vector<std::uint32_t> places_for_words() const;
     /// The places of the rows of --test or of --valid that are judged: all, or a sample.
     std::vector<std::uint32_t> judged_places(const LabelledSet& set) const;
 
@@ -61,6 +63,7 @@ public:
 
 private:
     std::vector<std::uint32_t> words_places(std::uint64_t rows) const;  ///< of a linear model of so many rows
+    double seconds_of_one_model(const LabelledSet& rows) const;         ///< a linear one, for a token of its rows
     void plan();
     void use_planned_rows();
     Compared compare_with(const std::vector<std::uint32_t>& places, double pieces_seconds) const;

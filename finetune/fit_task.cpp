@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <functional>
 #include <string_view>
@@ -18,6 +19,9 @@ namespace {
 
 // English has about 0.25 tokens a byte with a vocabulary of 16,000, and one of bytes alone 1.
 constexpr double badly_covered = 0.45;
+
+// Texts without labels are kept on every rank: bytes of all of them.
+constexpr double most_unlabelled = 1 << 26;
 
 /// Of the first million bytes of a text.
 struct TextSample {
@@ -104,21 +108,12 @@ Read read_on_leader(const FitOptions& o, FitTask& task) {
     const double more = std::max(1.0, whole / std::max(taken, 1.0));
     if (o.stage_2) read.text_tokens = (text.tokens + text.documents) * more;
     if (o.pseudo_labels) {
-        read.unlabelled = text.documents * more;
-        read.unlabelled_tokens = text.tokens * more;
+        const double share = std::min(more, most_unlabelled / std::max(text.bytes, 1.0));
+        read.unlabelled = text.documents * share;
+        read.unlabelled_tokens = text.tokens * share;
     }
     read.encoding = text.tokens / text.seconds;
     return read;
-}
-
-// Of texts without labels, on every rank.
-constexpr std::size_t most_bytes = std::size_t{64} << 20;
-
-std::unordered_set<std::string_view> labelled_texts(const FitTask& task) {
-    std::unordered_set<std::string_view> known(task.train.texts.begin(), task.train.texts.end());
-    for (const auto* judged : {&task.test, &task.valid})
-        if (*judged) known.insert((*judged)->texts.begin(), (*judged)->texts.end());
-    return known;
 }
 
 nlohmann::json asked_of(const FitOptions& o, const StoredModel& model) {
@@ -145,10 +140,11 @@ void FitOptions::declare(OptionTable& table) {
     table.required("train");
     table.add("test", test, "labelled texts to be judged on; without it: cross-validation", "FILE");
     table.add("valid", valid, "labelled texts to be judged on besides", "FILE");
-    table.add("text", text,
-              "text of the domain without labels: for stage 2, which reads the training texts without it, and for the "
-              "linear model, which learns what a network says of it",
-              "FILE");
+    table.add(
+        "text", text,
+        "text of the domain without labels, for stage 2 and for pseudo-labels; where it is not given stage 2 reads "
+        "the training texts",
+        "FILE");
     table.add("documents", documents, "what a document of --text is: a line, lines up to a blank one, or a file");
     table.choices("documents", {"line", "blank", "file"});
     table.add("text-key", text_key, "the member of a JSON record of --text that holds its text");
@@ -159,17 +155,18 @@ void FitOptions::declare(OptionTable& table) {
     table.range("minutes", 0.01, 1e6);
     table.add("init-from", init_from, "language model to start from: a name, run or checkpoint", "MODEL");
     table.add("stage-2", stage_2, "off: the language model has read the domain's text already, and goes on to stage 3");
-    table.add("pseudo-labels", pseudo_labels,
-              "the linear model that is stacked learns from documents of --text, each of the class that the network "
-              "says, where it is better for that on rows that were held out");
+    table.add(
+        "pseudo-labels", pseudo_labels,
+        "the linear model that is stacked learns from documents of --text besides, each with the class that a "
+        "network gives it, where there are 200 or more, no fewer than labelled texts, and it is better for that on "
+        "labelled texts that were held out");
     table.add(
         "networks", networks,
         "at most so many are trained. Of 2 one learns from all rows; the other, without a part of them, tells how "
         "much the words count. Of more, up to three are averaged, and each takes its time in predict");
     table.range("networks", 2, FitRecipe().most_networks);
     table.add("epochs", epochs,
-              "of every network, where the time allows them; without it: by the number of labelled texts",
-              "passes over the labelled texts");
+              "passes of each network over the labelled texts, where the time allows them; not given: by their number");
     table.range("epochs", 1, 10000);
     table.add("seed", seed, "of weights, order of reading, dropout, samples and folds");
     table.add("walltime", walltime,
@@ -227,23 +224,39 @@ FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     return task;
 }
 
+namespace {
+
+// What a text is known by: its letters and digits, whatever stands between them.
+std::size_t mark_of(std::string_view text) {
+    std::string letters;
+    for (const char c : text)
+        if (std::isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80) letters += c;
+    return std::hash<std::string>()(letters);
+}
+
+}  // namespace
+
 LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
                              const Communicator& world) {
     LabelledSet set = together(world, [&] {
-        std::vector<std::string> texts;
         if (world.rank() != 0) return LabelledSet{};
-        const std::unordered_set<std::string_view> labelled = labelled_texts(task);
+        std::unordered_set<std::size_t> known{mark_of("")};
+        for (const LabelledSet* labelled :
+             {&task.train, task.test ? &*task.test : nullptr, task.valid ? &*task.valid : nullptr})
+            for (std::size_t row = 0; labelled != nullptr && row < labelled->size(); ++row)
+                known.insert(mark_of(labelled->texts[row]));
         const auto takes =
             evenly(static_cast<double>(count) / static_cast<double>(std::max(count, task.facts.unlabelled)));
         TextReader reader({options.text.begin(), options.text.end()}, options.reading());
-        std::size_t bytes = 0;
+        std::vector<std::string> texts;
+        double bytes = 0;
         std::uint64_t documents = 0;
-        for (std::string document; texts.size() < count && bytes < most_bytes && reader.append_document(document);
+        for (std::string document; texts.size() < count && bytes < most_unlabelled && reader.append_document(document);
              document.clear()) {
             if (!takes(documents++)) continue;
             while (document.ends_with('\n') || document.ends_with('\r')) document.pop_back();
-            if (document.empty() || labelled.contains(document)) continue;
-            bytes += document.size();
+            if (!known.insert(mark_of(document)).second) continue;
+            bytes += static_cast<double>(document.size());
             texts.push_back(document);
         }
         return unlabelled_set(std::move(texts), task.model.tokenizer, {.keep_texts = true});

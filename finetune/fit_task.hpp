@@ -47,8 +47,9 @@ struct FitTask {
 /// class alone, a label found in --test or --valid alone, files that cannot be read.
 FitTask read_fit_task(const FitOptions& options, const Communicator& world);
 
-/// Documents of --text, `count` at most, in even distances, none of which stands in --train, --test or --valid; with
-/// the task's classes, and labels that mean nothing. Collective, alike on all ranks.
+/// Documents of --text, `count` at most, in about even distances, no two of the same letters and digits, nor any of
+/// those of a text of --train, --test or --valid; with the task's classes, and labels that mean nothing. Collective,
+/// alike on all ranks.
 LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
                              const Communicator& world);
 

@@ -24,13 +24,13 @@ SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "2e-3")]
 
 # fit from the model after stage 2, with as many minutes as it wants.
 WITH_WORDS = ["--stage-2", "off", "--networks", "2", "--minutes", "10000", "--threads-per-rank", "1", "--precision", "bf16"]
-# Where an epoch takes minutes: of so many rows and more, no more epochs than these.
+# Where an epoch takes minutes: from so many rows on, so many epochs.
 WITH_WORDS_EPOCHS = {("imdb", "english"): (500, ["--epochs", "8"])}
 
 # Stage 2, once a task: passes over its unlabelled text, or tokens of it where a pass takes hours.
 DOMAIN = ["--micro-batch-size", "4", "--global-batch-size", "16", "--threads-per-rank", "1", "--precision", "bf16"]
-DOMAIN_READING = {("imdb", "english-small"): ["--epochs", "0.5", "--dropout", "0"],  # 0 is the default now; results
-                  ("imdb", "english"): ["--train-tokens", "3000000"]}                #  stand under these words
+DOMAIN_READING = {"imdb": ["--epochs", "0.5", "--dropout", "0"]}  # 0 is the default now; results stand under these words
+DOMAIN_READING_OF = {("imdb", "english"): ["--train-tokens", "3000000"]}  # by a model for which that is too long
 OTHER_DOMAIN_READING = ["--epochs", "3"]
 
 
@@ -119,7 +119,8 @@ class Domain:
         return [text for _, text in read_rows(self.train_file)] + (read_lines(extra) if extra.exists() else [])
 
     def options(self) -> list[str]:
-        return DOMAIN + DOMAIN_READING.get((self.task, self.program.model), OTHER_DOMAIN_READING)
+        usual = DOMAIN_READING.get(self.task, OTHER_DOMAIN_READING)
+        return DOMAIN + DOMAIN_READING_OF.get((self.task, self.program.model), usual)
 
     @property
     def marked_with(self) -> list[Any]:

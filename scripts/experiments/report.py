@@ -33,8 +33,8 @@ TITLES = {
     "random-vocabulary": "ulmpi, three stages, the domain's own vocabulary, random rows",
 }
 COMPARED = [("three-stages", other) for other in ("scratch", "last-layer", "without-stage-2")] + [
-    ("with-words", "three-stages"), ("pseudo-labels", "with-words"), ("ensemble", "three-stages"), ("distilled", "ensemble"), ("transferred-vocabulary", "random-vocabulary"),
-    ("transferred-vocabulary", "three-stages")]
+    ("with-words", "three-stages"), ("pseudo-labels", "with-words"), ("ensemble", "three-stages"), ("distilled", "ensemble"),
+    ("transferred-vocabulary", "random-vocabulary"), ("transferred-vocabulary", "three-stages")]
 BASELINES = ("majority", "tf-idf", "nb-ngrams", "fasttext", "fastai-ulmfit")
 SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb"}
 

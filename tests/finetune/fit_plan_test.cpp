@@ -118,22 +118,37 @@ TEST(FitPlan, JudgesASampleWhereAllWouldTakeTooLong) {
 // alone.
 TEST(FitPlan, PseudoLabelsHaveAShare) {
     FitFacts facts = facts_of({250, 250}, 0, false);
-    facts.unlabelled = 100000;
-    facts.unlabelled_tokens = 2000000;
-    const auto with = [&](double seconds) { return plan_fit(facts, speed, seconds / 0.9, 0).classifier; };
+    FitSpeed s = speed;
+    s.linear_once = 1e-12;
+    const auto with = [&](double seconds) { return plan_fit(facts, s, seconds / 0.9, 0).classifier; };
+    const auto without = [&](double seconds) { return plan_fit(facts, speed, seconds / 0.9, 0).classifier; };
+    const auto documents = [&](std::uint64_t count) {
+        facts.unlabelled = count;
+        facts.unlabelled_tokens = 20 * count;
+    };
+    documents(100000);
     EXPECT_EQ(with(100).networks(), 1u);
     EXPECT_NEAR(static_cast<double>(with(100).pseudo), 3950, 1);
     EXPECT_NEAR(with(100).pseudo_seconds, 39.5, 0.02);
     EXPECT_EQ(with(300).labelling(), 3u);
     EXPECT_NEAR(static_cast<double>(with(300).pseudo), 100 * (300 - 2 * 60.5 - 75) / 3, 1);
     EXPECT_EQ(with(1e6).pseudo, 10000u);
-    facts.unlabelled = 499;
-    facts.unlabelled_tokens = 20 * 499;
-    EXPECT_EQ(with(1e6).pseudo, 0u);
+    EXPECT_EQ(with(70).epochs, 13);  // within 0.8 of it: 13 times 4 s, and 0.5 s
+    EXPECT_EQ(without(70).epochs, 15);
+    EXPECT_EQ(without(1e6).pseudo, 0u);
+    // What cannot be had takes nothing from the networks.
+    for (const std::uint64_t few : {0u, 199u, 499u}) {
+        documents(few);
+        for (const double seconds : {40., 70., 300., 1e6}) {
+            EXPECT_EQ(with(seconds).pseudo, 0u);
+            EXPECT_EQ(with(seconds).epochs, without(seconds).epochs);
+            EXPECT_EQ(with(seconds).networks(), without(seconds).networks());
+        }
+    }
     facts = facts_of({1, 300}, 0, false);  // nothing can be held out that would tell what they are worth
-    facts.unlabelled = 100000;
-    facts.unlabelled_tokens = 2000000;
+    documents(100000);
     EXPECT_EQ(with(1e6).pseudo, 0u);
+    EXPECT_EQ(with(40).epochs, without(40).epochs);
 }
 
 TEST(FitPlan, NetworksInTheOrderOfTheirWorth) {

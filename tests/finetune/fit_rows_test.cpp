@@ -44,6 +44,29 @@ TEST(FitRows, ASampleKeepsEveryClassAndItsShare) {
     EXPECT_NE(stratified_sample(labels, 4, 100, 7), stratified_sample(labels, 4, 100, 8));
 }
 
+TEST(FitRows, ARandomSampleHasEachRowAsOften) {
+    EXPECT_EQ(random_sample(4, 9, 1), (std::vector<std::uint32_t>{0, 1, 2, 3}));
+    std::vector<int> times(10, 0);
+    for (std::uint64_t seed = 0; seed < 4000; ++seed) {
+        const std::vector<std::uint32_t> rows = random_sample(10, 3, seed);
+        EXPECT_EQ(rows.size(), 3u);
+        EXPECT_TRUE(std::ranges::is_sorted(rows) && std::ranges::adjacent_find(rows) == rows.end());
+        for (const std::uint32_t row : rows) ++times.at(row);
+    }
+    // 1,200 expected; standard deviation sqrt(4000 × 0.3 × 0.7) = 29
+    for (const int of_row : times) EXPECT_NEAR(of_row, 1200, 5 * 29);
+}
+
+TEST(FitRows, EvenlyTakesItsShare) {
+    for (const double share : {0.001, 0.3, 1.0}) {
+        const auto takes = evenly(share);
+        int taken = 0;
+        for (std::uint64_t document = 0; document < 10000; ++document) taken += takes(document);
+        EXPECT_NEAR(taken, share * 10000, 1);
+        EXPECT_TRUE(takes(0));
+    }
+}
+
 TEST(FitRows, RowsOfASet) {
     LabelledSet set;
     set.classes = {"a", "b", "c"};

@@ -1,8 +1,8 @@
 #pragma once
-// Pseudo-labels (Scudder 1965, Lee 2013): a network gives each document of --text the class that it finds likeliest, and
-// the linear model learns from those as well as from the labelled texts. The network knows more than the few labels say,
-// and in thousands of texts the linear model finds the words by which it goes. How much either counts is learnt as it is
-// without them, on rows that were held out from both (finetune/stacking.hpp), and so is whether they are better.
+// Pseudo-labels (Scudder 1965, Lee 2013): a network gives each document of --text the class that it finds likeliest,
+// and the linear model learns from those as well as from the labelled texts. The network knows more than the few labels
+// say, and in thousands of texts the linear model finds the words by which it goes. How much either counts is learnt as
+// it is without them, on rows that were held out from both (finetune/stacking.hpp), and so is whether they are better.
 
 #include <filesystem>
 #include <optional>

@@ -13,7 +13,7 @@ from cells import ROOT, Records, unpack, words
 from compare import Estimate, Wrong, difference, error, verdict, verdict_of_all
 
 Record = dict[str, Any]
-Group = dict[str, list[Record]]  # method -> its records, a seed each
+Group = dict[str, list[Record]]  # row of a table -> its records, a seed each
 
 TITLES = {
     "majority": "always the commonest label (the first of equals)",
@@ -56,22 +56,28 @@ what all cells of a task share (stage 2) stand beside.
 """
 
 
-def title(method: str) -> str:
-    return f"**ulmpi fit, {method.removeprefix('fit-')} minutes**" if method.startswith("fit-") else TITLES.get(method, method)
+def row_of(record: Record) -> str:
+    """The method, and which language model it began with, where that is one of ours and not from the usual one."""
+    models = re.findall(r"--init-from (\S+)", record["repeat"])
+    return record["method"] + (f", from {models[0]}" if models and record["method"] not in BASELINES else "")
 
 
-def model_of(records: list[Record]) -> str:
-    """Which language model a method of ours began with, where it is not the usual one."""
-    models = sorted({word for record in records for word in re.findall(r"--init-from (\S+)", record["repeat"])})
-    return f", from {' and '.join(models)}" if models and records[0]["method"] not in BASELINES else ""
+def method_of(row: str) -> str:
+    return row.split(",")[0]
+
+
+def title(row: str) -> str:
+    method = method_of(row)
+    name = f"**ulmpi fit, {method.removeprefix('fit-')} minutes**" if method.startswith("fit-") else TITLES.get(method, method)
+    return name + row.removeprefix(method)
 
 
 def newest(records: list[Record]) -> dict[tuple[str, str], Group]:
-    """(task, labels) -> method -> one record a seed, the newest."""
-    cells = {(r["task"], r["labels"], r["method"], r["seed"]): r for r in records}
+    """(task, labels) -> row -> one record a seed, the newest."""
+    cells = {(r["task"], r["labels"], row_of(r), r["seed"]): r for r in records}
     groups: dict[tuple[str, str], Group] = defaultdict(lambda: defaultdict(list))
-    for (task, labels, method, _), record in sorted(cells.items()):
-        groups[task, labels][method].append(record)
+    for (task, labels, row, _), record in sorted(cells.items()):
+        groups[task, labels][row].append(record)
     for (task, labels), group in groups.items():
         rows = sorted({record["n"] for own in group.values() for record in own})
         if len(rows) > 1:  # differences are paired by test rows
@@ -98,8 +104,9 @@ def calibration(records: list[Record]) -> str:
     return f"{100 * statistics.fmean(errors):.1f}" if errors else ""
 
 
-def in_order(names: Any) -> list[str]:
-    return sorted(names, key=lambda name: (list(TITLES).index(name) if name in TITLES else len(TITLES), name))
+def in_order(rows: Any) -> list[str]:
+    known = list(TITLES)
+    return sorted(rows, key=lambda row: (known.index(method_of(row)) if method_of(row) in known else len(known), row))
 
 
 def table(group: Group, labels: str) -> list[str]:
@@ -116,7 +123,7 @@ def table(group: Group, labels: str) -> list[str]:
         judged = method not in BASELINES and all_of_them
         once = [r["error_unrepeated"] for r in records if r["error_unrepeated"] is not None]
         lines.append("| " + " | ".join([
-            title(method) + model_of(records), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
+            title(method), per_cent(errors[method]), f"{100 * statistics.fmean(once):.1f}" if once else "",
             str(len(records)), "(the best)" if method == best else per_cent(to[best], "+") if to.get(best) else "",
             verdict_of_all(all_of_them) if judged else "", calibration(records), seconds(records, "seconds"),
             seconds(records, "tuning_seconds"), seconds(records, "shared_seconds")]) + " |")
@@ -126,11 +133,11 @@ def table(group: Group, labels: str) -> list[str]:
 def comparisons(wrong: dict[str, Wrong], labels: str) -> list[str]:
     """What each part brings: our methods beside the same without it."""
     lines = []
-    for ours, other in COMPARED:
-        if ours in wrong and other in wrong:
-            found = difference(wrong[ours], wrong[other], labels != "all")
-            if found:
-                lines.append(f"{TITLES[ours].strip('*').removeprefix('ulmpi, ').capitalize()} less "
+    for model in sorted({row.removeprefix(method_of(row)) for row in wrong}):
+        for ours, other in COMPARED:
+            if ours + model in wrong and other + model in wrong and \
+                    (found := difference(wrong[ours + model], wrong[other + model], labels != "all")):
+                lines.append(f"{TITLES[ours].strip('*').removeprefix('ulmpi, ').capitalize()}{model}{',' if model else ''} less "
                              f"{TITLES[other].strip('*')}: {per_cent(found, '+')}, {verdict(found)}.")
     return lines + [""] if lines else []
 
@@ -141,7 +148,7 @@ def minutes_kept(group: Group) -> list[str]:
     for method in in_order(group):
         if method.startswith("fit-"):
             took = sorted(record["command_seconds"][0] / 60 for record in group[method])
-            lines.append(f"Given {method.removeprefix('fit-')} minutes, fit took {took[0]:.1f} to {took[-1]:.1f}.")
+            lines.append(f"Given {title(method).strip('*').removeprefix('ulmpi fit, ')}, fit took {took[0]:.1f} to {took[-1]:.1f}.")
     return lines + [""] if lines else []
 
 
@@ -152,7 +159,8 @@ def provenance(records: list[Record], group: Group) -> list[str]:
     lines += ["```", ""]
     for method in in_order(group):
         for record in group[method]:
-            same = [r for r in records if all(r[key] == record[key] for key in ("task", "labels", "seed", "method"))]
+            same = [r for r in records if row_of(r) == method and
+                    all(r[key] == record[key] for key in ("task", "labels", "seed"))]
             again = f"; the test set was read {len(same)} times for this cell" if len(same) > 1 else ""
             lines.append(f"- {method}, seed {record['seed']}: {100 * record['error']:.2f} %, {words(record['options']) or 'no choice'}, "
                          f"commit {record['commit']}, {record['date']}, {record['cores']} cores of {record['cpu']}{again}")

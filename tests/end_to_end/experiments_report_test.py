@@ -60,6 +60,18 @@ class Report(unittest.TestCase):
         self.assertIn("| TF-IDF, logistic regression | 10.0 ± 10.0 | 0.0 | 1 |", said)
         self.assertIn("the test set was read 2 times for this cell", said)
 
+    def test_models_to_start_from_have_rows_of_their_own(self):
+        small = "trec6.sh --init-from english-small --only {}"
+        records = [record("tf-idf", "100", 0, [True] * 10, repeat=small.format("tf-idf")),
+                   record("with-words", "100", 0, [True] + [False] * 9),
+                   record("with-words", "100", 0, [True] * 2 + [False] * 8, repeat=small.format("with-words")),
+                   record("three-stages", "100", 0, [True] * 4 + [False] * 6, repeat=small.format("three-stages"))]
+        said = report.markdown(records, {})
+        name = report.TITLES["with-words"]
+        for part in (f"| {name} | 10.0 ", f"| {name}, from english-small | 20.0 ", "| TF-IDF, logistic regression | 100.0 ",
+                     "with the words, from english-small, less ulmpi, three stages: -20.0"):
+            self.assertIn(part, said)
+        self.assertNotIn("the test set was read", said)
 
     def test_language_models(self):
         records = [{"model": model, "text": text, "bits_per_byte": bits, "word_perplexity": 100 * bits, "parameters": 3344064,

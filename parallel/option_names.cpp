@@ -64,6 +64,7 @@ constexpr const char* options[]{
     "text",
     "minutes",
     "stage-2",
+    "pseudo-labels",
     "networks",
     "config",
     // shape of the model

@@ -33,6 +33,7 @@ public:
                   .all_rows = fit.task.train.size(),
                   .words_rows = fit.record.words_rows,
                   .has_test = fit.task.test.has_value(),
+                  .test_left_out = fit.task.test_left_out,
                   .given = fit.clock.given(),
                   .run = fit.options.run} {}
 

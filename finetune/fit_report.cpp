@@ -116,6 +116,9 @@ std::string errors_page(const FitResult& result) {
     if (!of_more.empty())
         page += fmt::format("  (a sample, as the time allows; all of them: ulmpi evaluate --model {} --test FILE)\n",
                             result.run);
+    if (result.test_left_out > 0)
+        page +=
+            fmt::format("  ({} test texts are left out: their classes have no training text)\n", result.test_left_out);
     if (!result.has_test)
         page += "  (each text is judged by a single network, words and shares that have not seen it)\n";
     page += making_page(result);
@@ -224,7 +227,10 @@ Record report_record(const FitResult& result) {
     const ClassifierPlan& c = result.plan.classifier;
     Record record;
     record["kind"] = "fit";
-    if (result.has_test) record["test_rows"] = result.all_test_rows;
+    if (result.has_test) {
+        record["test_rows"] = result.all_test_rows;
+        record["test_left_out"] = result.test_left_out;
+    }
     record["judged"] = judged.rows.size() == 0 ? "nothing" : result.has_test ? "test" : "cross-validation";
     record["classifier"] = to_record(error_of(judged, said_by_classifier(judged), false));
     record["calibration_error"] = number(calibration_error_of(judged));

@@ -49,6 +49,7 @@ struct FitResult {
     std::uint64_t all_rows = 0, words_rows = 0;  ///< there are; that the words were learnt from
     bool has_test = false;
     std::uint64_t all_test_rows = 0, all_valid_rows = 0;     ///< where a sample of them may be what was judged
+    std::uint64_t test_left_out = 0;                         ///< test rows of classes that no training row has
     std::uint64_t share_with_rows = 0, share_with_text = 0;  ///< test texts with a run of letters
                                                              ///< (data/shared_runs.hpp) of a training text, of --text
     std::optional<ErrorRate> valid = std::nullopt;           ///< on --valid

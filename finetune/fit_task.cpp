@@ -55,6 +55,11 @@ void say_how_it_is_covered(const std::string& what, const TextSample& sample) {
             sample.tokens / sample.bytes, what);
 }
 
+std::string shortened(const std::string& names) {
+    constexpr std::size_t shown = 200;
+    return names.size() <= shown ? names : names.substr(0, names.rfind(", ", shown)) + ", …";
+}
+
 void check_classes(const LabelledSet& train, const std::string& path) {
     check_usage(train.classes.size() >= 2,
                 fmt::format("--train {} has one class alone; a classifier needs two or more", path));
@@ -71,6 +76,35 @@ void check_classes(const LabelledSet& train, const std::string& path) {
                    fmt::join(alone, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
+// The rows of a set that are of a class of the training set, with its ids. Whatever is said of the others is wrong;
+// where they are more than half the set is another task's.
+LabelledSet of_known_classes(const std::string& name, LabelledSet set, const std::vector<std::string>& classes) {
+    std::vector<std::int32_t> ids;
+    std::string strange;
+    for (const std::string& own : set.classes) {
+        const auto found = std::ranges::find(classes, own);
+        ids.push_back(found == classes.end() ? -1 : static_cast<std::int32_t>(found - classes.begin()));
+        if (found == classes.end()) strange += (strange.empty() ? "'" : ", '") + own + "'";
+    }
+    std::vector<std::uint32_t> known;
+    for (std::uint32_t row = 0; row < set.size(); ++row)
+        if (ids[static_cast<std::size_t>(set.labels[row])] >= 0) known.push_back(row);
+    const std::size_t left_out = set.size() - known.size();
+    check_usage(2 * left_out <= set.size(),
+                fmt::format("{}: {} of its {} texts are of classes that are not among the {} of --train: {}", name,
+                            left_out, set.size(), classes.size(), shortened(strange)));
+    if (left_out > 0) {
+        fmt::print(stderr,
+                   "note: {} of the {} texts of {} are of classes that --train has no text of: {}. They are left out; "
+                   "whatever is said of them is wrong\n",
+                   left_out, set.size(), name, shortened(strange));
+        set = rows_of(set, known);
+    }
+    for (std::int32_t& label : set.labels) label = ids[static_cast<std::size_t>(label)];
+    set.classes = classes;
+    return set;
+}
+
 /// What rank 0 reads, beside the sets.
 struct Read {
     double text_tokens = 0, encoding = 1;
@@ -82,9 +116,15 @@ Read read_on_leader(const FitOptions& o, FitTask& task) {
     LabelledOptions how{.keep_texts = true};
     task.train = load_labelled_set(o.train, tokenizer, how);
     check_classes(task.train, o.train);
-    how.classes = task.train.classes;
-    if (!o.test.empty()) task.test = load_labelled_set(o.test, tokenizer, how);
-    if (!o.valid.empty()) task.valid = load_labelled_set(o.valid, tokenizer, how);
+    if (!o.test.empty()) {
+        LabelledSet test = load_labelled_set(o.test, tokenizer, how);
+        const std::size_t all = test.size();
+        task.test = of_known_classes("--test " + o.test, std::move(test), task.train.classes);
+        task.test_left_out = all - task.test->size();
+    }
+    if (!o.valid.empty())
+        task.valid =
+            of_known_classes("--valid " + o.valid, load_labelled_set(o.valid, tokenizer, how), task.train.classes);
 
     std::size_t next = 0;
     const auto append_row = [&](std::string& text) {

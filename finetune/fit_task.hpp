@@ -38,6 +38,7 @@ struct FitTask {
     StoredModel model;       ///< that it starts from
     LabelledSet train = {};  ///< with texts, as are the others
     std::optional<LabelledSet> test = std::nullopt, valid = std::nullopt;
+    std::uint64_t test_left_out = 0;  ///< rows of --test of classes that --train has no row of; on rank 0
     FitFacts facts = {};
     double encoding = 1;        ///< tokens a second that rank 0 makes of text
     nlohmann::json asked = {};  ///< what must be the same when the fit goes on

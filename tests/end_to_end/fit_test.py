@@ -277,11 +277,24 @@ class Fit(Workshop):
         last = metrics("sampled")[-1]
         self.assertEqual((last["kind"], last["n"]), ("test", n))
 
+    def test_a_class_of_the_test_set_alone_is_named(self):
+        with open("test.tsv") as test:
+            rows = [tuple(line.rstrip("\n").split("\t")) for line in test][1:]
+        write_rows("rare.tsv", [("a-rare-one", "a dog"), *rows, ("rare", "a cat")])
+        said = self.fit("--train train.tsv --test rare.tsv --networks 2 --epochs 4", "rare")
+        self.assertIn("note: 2 of the 92 texts of --test rare.tsv are of classes that --train has no text of: 'a-rare-one', "
+                      "'rare'. They are left out", self.said)
+        self.assertIn("(2 test texts are left out", self.said)
+        self.assertEqual((said["classifier"]["n"], said["test_left_out"]), (90, 2))
+        same = self.fit("--train train.tsv --test test.tsv --networks 2 --epochs 4", "not-rare")
+        self.assertEqual(said["classifier"]["error"], same["classifier"]["error"])
+
     def test_refusals(self):
         write_rows("one.tsv", rows_of("good", 20, 1))
         self.refused("--train one.tsv --run r", "one.tsv has one class alone")
-        write_rows("strange.tsv", [*rows_of("good", 2, 1), ("strange", "a dog")])
-        self.refused("--train train.tsv --test strange.tsv --run r", "'strange' is not one of the 3 classes")
+        write_rows("strange.tsv", [*rows_of("good", 1, 1), ("strange", "a dog"), ("odd", "a cat")])
+        self.refused("--train train.tsv --test strange.tsv --run r", "--test strange.tsv: 2 of its 3 texts",
+                     "not among the 3 of --train: 'odd', 'strange'")
         self.refused("--train train.tsv --minutes 0.01 --run r", "--minutes", "or more")
         self.refused("--train train.tsv --text missing.txt --run r", "missing.txt")
         self.refused("--train train.tsv --text corpus.txt --stage-2 off --pseudo-labels off --run r", "--text", "both are")
@@ -301,7 +314,7 @@ class Fit(Workshop):
                                ("--train some.tsv --text corpus.txt", "--text"),
                                ("--train some.tsv", "--text"),
                                ("--train some.tsv --text domain.txt --seed 2", "--seed"),
-                               ("--train some.tsv --text domain.txt --test train.tsv", "is not one of the 2 classes")):
+                               ("--train some.tsv --text domain.txt --test train.tsv", "--test")):
             self.refused(f"{changed} --run kept", named)
         self.assertEqual(contents("kept"), before)
 

@@ -127,7 +127,7 @@ class Fit(Workshop):
         write_corpus("much.txt", 700, seed=22)
         with open("much.txt", "a") as more:
             more.writelines(known)  # are no texts without labels
-        said = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught", layout="dp2")
+        said = self.fit("--train some.tsv --text much.txt --stage-2 off --networks 3", "taught", layout="tp2 x pp2")
         self.assertIn("texts without labels, for the linear model, 3 times", self.said)
         self.assertEqual(self.said.count("fit: pseudo-labels for 700 texts"), 3)
         self.assertEqual(said["folds_held"], 2)

@@ -58,7 +58,7 @@ bool gives_pseudo_labels(const ClassifierPlan& plan, const Network& network) {
     return plan.pseudo > 0 && network.member <= 1;
 }
 
-// Without what the classifier can do without.
+// That it must have: a fold gives pseudo-labels or is of no use, a network of all rows does well without.
 double seconds_of(const ClassifierPlan& plan, const Network& network) {
     return network.fold > 0 ? plan.fold_seconds + (plan.pseudo > 0 ? plan.pseudo_seconds : 0) : plan.member_seconds;
 }

@@ -58,9 +58,13 @@ bool gives_pseudo_labels(const ClassifierPlan& plan, const Network& network) {
     return plan.pseudo > 0 && network.member <= 1;
 }
 
+double training_seconds(const ClassifierPlan& plan, const Network& network) {
+    return network.fold > 0 ? plan.fold_seconds : plan.member_seconds;
+}
+
 // That it must have: a fold gives pseudo-labels or is of no use, a network of all rows does well without.
 double seconds_of(const ClassifierPlan& plan, const Network& network) {
-    return network.fold > 0 ? plan.fold_seconds + (plan.pseudo > 0 ? plan.pseudo_seconds : 0) : plan.member_seconds;
+    return training_seconds(plan, network) + (network.fold > 0 && plan.pseudo > 0 ? plan.pseudo_seconds : 0);
 }
 
 // That --test and --valid take with so many networks.
@@ -118,7 +122,7 @@ Outcome give_pseudo_labels(FitState& fit, const Network& network, bool first) {
 
 // What one took says best what the others will.
 void learn_speed(ClassifierPlan& plan, const Network& network, double seconds) {
-    const double factor = seconds / (network.fold > 0 ? plan.fold_seconds : plan.member_seconds);
+    const double factor = seconds / training_seconds(plan, network);
     plan.fold_seconds *= factor;
     plan.member_seconds *= factor;
 }
@@ -132,25 +136,26 @@ Outcome train_network(FitState& fit, const Network& network, bool first) {
                                     : fmt::format("network {} of all rows", network.member));
     const fs::path run = fit.folder.run(network);
     const bool goes_on = broadcast_value(fs::exists(run), fit.world, 0);
-    const double before = fit.clock.spent(), own = network.fold > 0 ? plan.fold_seconds : plan.member_seconds;
+    const double before = fit.clock.spent(), own = training_seconds(plan, network);
     const double end = fit.clock.given() - plan.judging - (seconds_of(plan, network) - own);
     const std::uint64_t more_seed = network.member > 0 ? network.member - 1 : 0;
     Outcome how = train_classifier_in(fit, run, file_of_rows(fit, network),
                                       first ? std::max(end, before + 1.5 * own + 5) : end, more_seed);
     if (how == Outcome::stopped) return how;
+    bool kept = how == Outcome::done || first;
     std::vector<float> said;
-    if (network.fold > 0 && (how == Outcome::done || first)) {
+    if (kept && network.fold > 0) {
         auto judged = judgement_by(fit, run, rows_of(fit.rows(), places_of(fit, network.fold, true)));
         if (!judged) return Outcome::stopped;
         said = std::move(judged->probabilities);
     }
     if (how == Outcome::done && !goes_on) learn_speed(plan, network, fit.clock.spent() - before);
-    if (how == Outcome::done || first) {
+    if (kept) {
         const Outcome labels = give_pseudo_labels(fit, network, first);
         if (labels == Outcome::stopped) return labels;
-        if (labels == Outcome::cut_short) how = labels;
+        kept = labels == Outcome::done;
+        if (!kept) how = labels;
     }
-    const bool kept = how == Outcome::done || first;
     together(fit.world, [&] {
         if (!fit.leader) return;
         if (kept) {

@@ -20,9 +20,8 @@ bool train_networks(FitState& fit);
 struct HeldOutRows {
     JudgedRows judged;
     Stack stack;
-    std::vector<std::int32_t>
-        said_by_words;           ///< that have learnt from labelled rows; in `judged`, by the network alone
-    bool pseudo_labels = false;  ///< whether those that have learnt from them are stacked: they are better
+    std::vector<std::int32_t> said_by_words;  ///< without pseudo-labels; in `judged`, by the network alone
+    bool pseudo_labels = false;               ///< whether the stack's words have learnt from those
 };
 HeldOutRows held_out_rows(const FitState& fit);
 

@@ -17,12 +17,12 @@ namespace {
 /// The questions that planning asks of facts, speed and recipe.
 class Planner {
 public:
-    /// `minutes`: all that are given, in seconds.
-    Planner(const FitFacts& facts, const FitSpeed& speed, double minutes, const FitRecipe& recipe)
+    /// `given`: seconds that the fit has in all.
+    Planner(const FitFacts& facts, const FitSpeed& speed, double given, const FitRecipe& recipe)
         : facts_(facts),
           speed_(speed),
           recipe_(recipe),
-          minutes_(minutes),
+          given_(given),
           folds_(static_cast<std::uint32_t>(facts.folds(recipe))),
           networks_(networks_in_order(folds_, facts.has_test, recipe)) {}
 
@@ -91,7 +91,7 @@ public:
     double judged() const {
         return facts_.judged_tokens == 0
                    ? 1
-                   : std::clamp(recipe_.judging_share * minutes_ / judging_seconds(), least_judged(), 1.0);
+                   : std::clamp(recipe_.judging_share * given_ / judging_seconds(), least_judged(), 1.0);
     }
     ClassifierPlan classifier(std::uint64_t rows, int epochs, std::size_t networks, std::uint64_t words_rows,
                               double judged) const {
@@ -175,7 +175,7 @@ private:
     const FitFacts& facts_;
     const FitSpeed& speed_;
     const FitRecipe& recipe_;
-    const double minutes_;
+    const double given_;
     const std::uint32_t folds_;
     const std::vector<Network> networks_;
 };

@@ -33,14 +33,13 @@ struct FitRecipe {
     double pieces_share = 0.1;          ///< of the time that is left: for pieces of words in the linear model
     // Where both stages want more time, stage 3 has half of it, or what its first network's epochs need, up to this.
     double share = 0.5, first_share = 0.75;
-    // Of --test and --valid a sample is judged where one network would take more than this share of the minutes for
-    // all.
+    // Where one network would take more than this share of the minutes to judge --test and --valid, a sample is judged.
     double judging_share = 0.15;
     std::uint64_t least_judged = 500;  ///< rows, however long it takes
-    // Pseudo-labels (finetune/fit_pseudo_labels.hpp): the share of stage 3's time that networks leave to them, and
-    // texts.
+    // The share of stage 3's time that the networks leave to pseudo-labels (finetune/fit_pseudo_labels.hpp).
     double pseudo_share = 0.2;
-    std::uint64_t least_pseudo = 200, most_pseudo = 10000;
+    std::uint64_t least_pseudo = 200, most_pseudo = 10000;  ///< texts,
+    double most_pseudo_bytes = 1 << 26;                     ///< of which every rank keeps as many bytes at most
     std::uint64_t least_pseudo_labels(std::uint64_t rows) const { return std::max(least_pseudo, rows); }
     std::uint64_t rows_of_fold = 4;  ///< held out at least; fewer rows have fewer folds,
     std::uint32_t least_folds = 2, most_folds = 5, most_members = 3;

@@ -12,6 +12,12 @@
 
 namespace ulmpi {
 
+/// Documents of --text, `count` at most, in about even distances, no two of the same letters and digits, nor any of
+/// those of a text of --train, --test or --valid; with the task's classes, and labels that mean nothing. Collective,
+/// alike on all ranks.
+LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
+                             const Communicator& world);
+
 /// The linear model of `rows` and of the fit's texts without labels, with those that the network in `run` gives them;
 /// none: the fit was stopped. Collective.
 std::optional<LinearModel> words_taught_by(FitState& fit, const std::filesystem::path& run, const LabelledSet& rows);

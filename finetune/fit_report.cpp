@@ -43,8 +43,7 @@ std::string making_page(const FitResult& result) {
     if (result.pseudo_labels > 0)
         page += fmt::format(
             "  (the words have learnt from {} texts of --text besides, with the labels that a network gave them: "
-            "better "
-            "for it\n   on the rows that were held out)\n",
+            "better for it\n   on the rows that were held out)\n",
             result.pseudo_labels);
     if (result.judged.rows.size() > 0)
         page += fmt::format(

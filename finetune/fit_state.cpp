@@ -8,6 +8,7 @@
 
 #include "data/publish.hpp"
 #include "data/quoted.hpp"
+#include "finetune/fit_pseudo_labels.hpp"
 #include "finetune/fit_rows.hpp"
 #include "finetune/fit_speed.hpp"
 #include "parallel/progress.hpp"

@@ -42,7 +42,7 @@ public:
     /// Their places among all.
     const std::vector<std::uint32_t>& places() const { return places_; }
 
-    /// The places of those that the linear model of words has learnt from, the others among them.
+    /// The places of the rows that the linear model of words has learnt from: those, and more where it is fast.
     std::vector<std::uint32_t> places_for_words() const;
     /// The places of the rows of --test or of --valid that are judged: all, or a sample.
     std::vector<std::uint32_t> judged_places(const LabelledSet& set) const;

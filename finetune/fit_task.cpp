@@ -3,11 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <functional>
-#include <string_view>
-#include <unordered_set>
 
 #include "data/bpe_cache.hpp"
 #include "finetune/fit_rows.hpp"
@@ -19,9 +16,6 @@ namespace {
 
 // English has about 0.25 tokens a byte with a vocabulary of 16,000, and one of bytes alone 1.
 constexpr double badly_covered = 0.45;
-
-// Texts without labels are kept on every rank: bytes of all of them.
-constexpr double most_unlabelled = 1 << 26;
 
 /// Of the first million bytes of a text.
 struct TextSample {
@@ -55,9 +49,12 @@ void say_how_it_is_covered(const std::string& what, const TextSample& sample) {
             sample.tokens / sample.bytes, what);
 }
 
-std::string shortened(const std::string& names) {
-    constexpr std::size_t shown = 200;
-    return names.size() <= shown ? names : names.substr(0, names.rfind(", ", shown)) + ", …";
+// The first of them, in quotes, and how many more there are.
+std::string listed(std::vector<std::string> names) {
+    constexpr std::size_t shown = 5;
+    const std::size_t more = names.size() - std::min(names.size(), shown);
+    names.resize(names.size() - more);
+    return fmt::format("'{}'{}", fmt::join(names, "', '"), more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 void check_classes(const LabelledSet& train, const std::string& path) {
@@ -67,24 +64,20 @@ void check_classes(const LabelledSet& train, const std::string& path) {
     for (const std::int32_t label : train.labels) ++rows[static_cast<std::size_t>(label)];
     std::vector<std::string> alone;
     for (std::size_t c = 0; c < rows.size(); ++c)
-        if (rows[c] == 1) alone.push_back("'" + train.classes[c] + "'");
-    constexpr std::size_t shown = 5;
-    const std::size_t more = alone.size() - std::min(alone.size(), shown);
-    alone.resize(alone.size() - more);
+        if (rows[c] == 1) alone.push_back(train.classes[c]);
     if (!alone.empty())
-        fmt::print(stderr, "note: classes with a single row, from which little can be learnt: {}{}\n",
-                   fmt::join(alone, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+        fmt::print(stderr, "note: classes with a single row, from which little can be learnt: {}\n", listed(alone));
 }
 
 // The rows of a set that are of a class of the training set, with its ids. Whatever is said of the others is wrong;
 // where they are more than half the set is another task's.
 LabelledSet of_known_classes(const std::string& name, LabelledSet set, const std::vector<std::string>& classes) {
     std::vector<std::int32_t> ids;
-    std::string strange;
+    std::vector<std::string> strange;
     for (const std::string& own : set.classes) {
         const auto found = std::ranges::find(classes, own);
         ids.push_back(found == classes.end() ? -1 : static_cast<std::int32_t>(found - classes.begin()));
-        if (found == classes.end()) strange += (strange.empty() ? "'" : ", '") + own + "'";
+        if (found == classes.end()) strange.push_back(own);
     }
     std::vector<std::uint32_t> known;
     for (std::uint32_t row = 0; row < set.size(); ++row)
@@ -92,12 +85,12 @@ LabelledSet of_known_classes(const std::string& name, LabelledSet set, const std
     const std::size_t left_out = set.size() - known.size();
     check_usage(2 * left_out <= set.size(),
                 fmt::format("{}: {} of its {} texts are of classes that are not among the {} of --train: {}", name,
-                            left_out, set.size(), classes.size(), shortened(strange)));
+                            left_out, set.size(), classes.size(), listed(strange)));
     if (left_out > 0) {
         fmt::print(stderr,
                    "note: {} of the {} texts of {} are of classes that --train has no text of: {}. They are left out; "
                    "whatever is said of them is wrong\n",
-                   left_out, set.size(), name, shortened(strange));
+                   left_out, set.size(), name, listed(strange));
         set = rows_of(set, known);
     }
     for (std::int32_t& label : set.labels) label = ids[static_cast<std::size_t>(label)];
@@ -148,7 +141,7 @@ Read read_on_leader(const FitOptions& o, FitTask& task) {
     const double more = std::max(1.0, whole / std::max(taken, 1.0));
     if (o.stage_2) read.text_tokens = (text.tokens + text.documents) * more;
     if (o.pseudo_labels) {
-        const double share = std::min(more, most_unlabelled / std::max(text.bytes, 1.0));
+        const double share = std::min(more, FitRecipe().most_pseudo_bytes / std::max(text.bytes, 1.0));
         read.unlabelled = text.documents * share;
         read.unlabelled_tokens = text.tokens * share;
     }
@@ -262,48 +255,6 @@ FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     task.facts.context = task.model.config.context;
     task.facts.replicas = static_cast<std::size_t>(layout.extents.data);
     return task;
-}
-
-namespace {
-
-// What a text is known by: its letters and digits, whatever stands between them.
-std::size_t mark_of(std::string_view text) {
-    std::string letters;
-    for (const char c : text)
-        if (std::isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80) letters += c;
-    return std::hash<std::string>()(letters);
-}
-
-}  // namespace
-
-LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
-                             const Communicator& world) {
-    LabelledSet set = together(world, [&] {
-        if (world.rank() != 0) return LabelledSet{};
-        std::unordered_set<std::size_t> known{mark_of("")};
-        for (const LabelledSet* labelled :
-             {&task.train, task.test ? &*task.test : nullptr, task.valid ? &*task.valid : nullptr})
-            for (std::size_t row = 0; labelled != nullptr && row < labelled->size(); ++row)
-                known.insert(mark_of(labelled->texts[row]));
-        const auto takes =
-            evenly(static_cast<double>(count) / static_cast<double>(std::max(count, task.facts.unlabelled)));
-        TextReader reader({options.text.begin(), options.text.end()}, options.reading());
-        std::vector<std::string> texts;
-        double bytes = 0;
-        std::uint64_t documents = 0;
-        for (std::string document; texts.size() < count && bytes < most_unlabelled && reader.append_document(document);
-             document.clear()) {
-            if (!takes(documents++)) continue;
-            while (document.ends_with('\n') || document.ends_with('\r')) document.pop_back();
-            if (!known.insert(mark_of(document)).second) continue;
-            bytes += static_cast<double>(document.size());
-            texts.push_back(document);
-        }
-        return unlabelled_set(std::move(texts), task.model.tokenizer, {.keep_texts = true});
-    });
-    broadcast(set, world);
-    set.classes = task.train.classes;
-    return set;
 }
 
 }  // namespace ulmpi

@@ -45,14 +45,8 @@ struct FitTask {
 };
 
 /// Reads all of it and says what is odd about it. Collective; UsageError alike on all ranks: a model that is none, one
-/// class alone, a label found in --test or --valid alone, files that cannot be read.
+/// class alone, --test or --valid mostly of other classes, files that cannot be read.
 FitTask read_fit_task(const FitOptions& options, const Communicator& world);
-
-/// Documents of --text, `count` at most, in about even distances, no two of the same letters and digits, nor any of
-/// those of a text of --train, --test or --valid; with the task's classes, and labels that mean nothing. Collective,
-/// alike on all ranks.
-LabelledSet unlabelled_texts(const FitTask& task, const FitOptions& options, std::uint64_t count,
-                             const Communicator& world);
 
 /// Facts of other training rows of the same task.
 FitFacts facts_with(const FitFacts& facts, const LabelledSet& train);

@@ -36,7 +36,8 @@ COMPARED = [("three-stages", other) for other in ("scratch", "last-layer", "with
     ("with-words", "three-stages"), ("pseudo-labels", "with-words"), ("ensemble", "three-stages"), ("distilled", "ensemble"),
     ("transferred-vocabulary", "random-vocabulary"), ("transferred-vocabulary", "three-stages")]
 BASELINES = ("majority", "tf-idf", "nb-ngrams", "fasttext", "fastai-ulmfit")
-SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb"}
+SETS = {"trec6": "TREC-6", "sst2": "SST-2, sentences", "ag_news": "AG News, the first 10,429 training rows", "imdb": "IMDb",
+        "banking-train": "banking77", "mr-train": "MR, a random split", "subj-train": "Subj, a random split"}
 
 HEAD = """# Results
 

@@ -314,7 +314,7 @@ class Fit(Workshop):
                                ("--train some.tsv --text corpus.txt", "--text"),
                                ("--train some.tsv", "--text"),
                                ("--train some.tsv --text domain.txt --seed 2", "--seed"),
-                               ("--train some.tsv --text domain.txt --test train.tsv", "--test")):
+                               ("--train some.tsv --text domain.txt --test train.tsv", "began with another --test")):
             self.refused(f"{changed} --run kept", named)
         self.assertEqual(contents("kept"), before)
 

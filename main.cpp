@@ -5,16 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "base/options/names.hpp"
+#include "base/stop_signals.hpp"
 #include "checkpoints/commands.hpp"
 #include "data/commands.hpp"
 #include "finetune/commands.hpp"
-#include "finetune/fit.hpp"
-#include "finetune/submit.hpp"
+#include "jobs/fit.hpp"
+#include "jobs/submit.hpp"
 #include "model/kernels/blas_choice.hpp"
 #include "parallel/command_table.hpp"
-#include "parallel/option_names.hpp"
 #include "parallel/run_main.hpp"
-#include "parallel/stop_signals.hpp"
 #include "pretrain/commands.hpp"
 #include "pretrain/data_ledger.hpp"
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "data/hdf5_file.hpp"
-#include "data/vocabulary_map.hpp"
+#include "base/files/hdf5_file.hpp"
+#include "data/tokenizer/vocabulary_map.hpp"
 #include "model/parameters.hpp"
 #include "parallel/topology.hpp"
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "base/files/descriptor.hpp"
+#include "base/files/direct_writer.hpp"
+#include "base/files/publish.hpp"
+#include "base/files/seal.hpp"
 #include "checkpoints/format.hpp"
-#include "data/direct_writer.hpp"
-#include "data/file_descriptor.hpp"
-#include "data/file_seal.hpp"
-#include "data/publish.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -4,15 +4,15 @@
 
 #include <cstdio>
 
+#include "base/options/table.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/ensemble.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "checkpoints/slim.hpp"
 #include "checkpoints/transformers.hpp"
-#include "data/quoted.hpp"
 #include "parallel/command_table.hpp"
-#include "parallel/option_table.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

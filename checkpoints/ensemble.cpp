@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/error.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/slim.hpp"
-#include "data/quoted.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/hdf5_file.hpp"
+#include "base/files/hdf5_file.hpp"
 
 namespace ulmpi {
 

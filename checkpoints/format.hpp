@@ -6,7 +6,7 @@
 #include <exception>
 #include <string>
 
-#include "data/hdf5_file.hpp"
+#include "base/files/hdf5_file.hpp"
 #include "model/tensor.hpp"
 
 namespace ulmpi {

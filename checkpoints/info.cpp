@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
+#include "base/slice.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
-#include "data/file_seal.hpp"
-#include "data/quoted.hpp"
 #include "parallel/run_main.hpp"
-#include "parallel/slice.hpp"
 
 namespace ulmpi {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <set>
 
+#include "base/error.hpp"
 #include "checkpoints/safetensors.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <set>
 
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/placement.hpp"
-#include "data/quoted.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/files/descriptor.hpp"
+#include "base/files/seal.hpp"
 #include "checkpoints/format.hpp"
-#include "data/file_descriptor.hpp"
-#include "data/file_seal.hpp"
 
 namespace ulmpi {
 namespace {

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "base/files/descriptor.hpp"
+#include "base/files/hdf5_file.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/placement.hpp"
-#include "data/file_descriptor.hpp"
-#include "data/hdf5_file.hpp"
 
 namespace ulmpi {
 

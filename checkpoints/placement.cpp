@@ -6,7 +6,7 @@
 #include <numeric>
 #include <sstream>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 namespace {

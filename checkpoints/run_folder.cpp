@@ -7,12 +7,12 @@
 #include <map>
 #include <string_view>
 
+#include "base/error.hpp"
+#include "base/files/publish.hpp"
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/shipped_model.hpp"
-#include "data/file_seal.hpp"
-#include "data/publish.hpp"
-#include "data/quoted.hpp"
-#include "parallel/error.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "data/folder_lock.hpp"
+#include "base/files/folder_lock.hpp"
 #include "parallel/communicator.hpp"
 
 namespace ulmpi {
@@ -60,7 +60,7 @@ public:
     /// Renames the checkpoints above `step`: a run that goes on from there has left them behind, and the next one is
     /// not to take them for its own. Returns the new names. Throws Error.
     std::vector<std::filesystem::path> set_newer_aside(std::uint64_t step) const;
-    /// Removes the half-written checkpoints that dead writers left (data/publish.hpp). Returns how many.
+    /// Removes the half-written checkpoints that dead writers left (base/files/publish.hpp). Returns how many.
     std::size_t remove_stale_temporaries() const;
 
 private:

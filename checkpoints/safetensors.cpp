@@ -8,10 +8,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.hpp"
+#include "base/files/half_float.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/slim.hpp"
-#include "data/half_float.hpp"
-#include "data/quoted.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "data/file_descriptor.hpp"
-#include "data/hdf5_file.hpp"
+#include "base/files/descriptor.hpp"
+#include "base/files/hdf5_file.hpp"
 
 namespace ulmpi {
 

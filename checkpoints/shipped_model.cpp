@@ -5,9 +5,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "data/quoted.hpp"
-#include "data/sha256.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "base/files/sha256.hpp"
+#include "base/quoted.hpp"
 
 namespace ulmpi {
 

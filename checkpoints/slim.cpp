@@ -7,17 +7,17 @@
 #include <memory>
 #include <utility>
 
+#include "base/error.hpp"
+#include "base/files/direct_writer.hpp"
+#include "base/files/half_float.hpp"
+#include "base/files/publish.hpp"
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/outline.hpp"
-#include "data/direct_writer.hpp"
-#include "data/file_seal.hpp"
-#include "data/half_float.hpp"
-#include "data/publish.hpp"
-#include "data/quoted.hpp"
 #include "model/kernels/bfloat16.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

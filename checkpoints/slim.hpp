@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/files/hdf5_file.hpp"
 #include "checkpoints/checkpoint.hpp"
-#include "data/hdf5_file.hpp"
 
 namespace ulmpi {
 

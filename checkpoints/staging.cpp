@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.hpp"
 #include "model/kernels/elementwise.hpp"
-#include "parallel/error.hpp"
 #include "parallel/team.hpp"
 
 namespace ulmpi {

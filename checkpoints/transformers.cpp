@@ -9,16 +9,16 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/error.hpp"
+#include "base/files/publish.hpp"
+#include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/llama.hpp"
 #include "checkpoints/safetensors.hpp"
 #include "checkpoints/slim.hpp"
-#include "data/publish.hpp"
-#include "data/quoted.hpp"
-#include "data/tokenizer.hpp"
-#include "parallel/error.hpp"
+#include "data/tokenizer/tokenizer.hpp"
 
 namespace ulmpi {
 namespace {

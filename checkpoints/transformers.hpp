@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "data/hdf5_file.hpp"
+#include "base/files/hdf5_file.hpp"
 
 namespace ulmpi {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "parallel/slice.hpp"
+#include "base/slice.hpp"
 
 namespace ulmpi {
 

@@ -4,15 +4,15 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "data/bpe_trainer.hpp"
-#include "data/document_batch.hpp"
+#include "base/files/publish.hpp"
+#include "base/options/table.hpp"
+#include "base/progress.hpp"
+#include "base/quoted.hpp"
+#include "data/document_reader.hpp"
 #include "data/labelled_set.hpp"
-#include "data/publish.hpp"
-#include "data/quoted.hpp"
 #include "data/shard_writer.hpp"
+#include "data/tokenizer/bpe_trainer.hpp"
 #include "parallel/command_table.hpp"
-#include "parallel/option_table.hpp"
-#include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

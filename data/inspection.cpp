@@ -4,14 +4,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/files/seal.hpp"
+#include "base/options/table.hpp"
+#include "base/progress.hpp"
+#include "base/quoted.hpp"
 #include "data/commands.hpp"
-#include "data/file_seal.hpp"
 #include "data/labelled_set.hpp"
-#include "data/quoted.hpp"
 #include "data/token_dataset.hpp"
-#include "data/tokenizer.hpp"
-#include "parallel/option_table.hpp"
-#include "parallel/progress.hpp"
+#include "data/tokenizer/tokenizer.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

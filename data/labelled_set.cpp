@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <map>
 
-#include "data/document_batch.hpp"
-#include "data/file_seal.hpp"
-#include "data/hdf5_file.hpp"
-#include "data/line_reader.hpp"
-#include "data/quoted.hpp"
+#include "base/error.hpp"
+#include "base/files/hdf5_file.hpp"
+#include "base/files/line_reader.hpp"
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
+#include "data/document_reader.hpp"
 #include "data/shard_writer.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "data/tokenizer.hpp"
+#include "data/tokenizer/tokenizer.hpp"
 #include "parallel/communicator.hpp"
 
 namespace ulmpi {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
 
 namespace ulmpi {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
 
 namespace ulmpi {
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "data/document_batch.hpp"
-#include "data/file_seal.hpp"
-#include "data/publish.hpp"
-#include "data/quoted.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "base/files/publish.hpp"
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
+#include "data/document_reader.hpp"
 
 namespace ulmpi {
 namespace {

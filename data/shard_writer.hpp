@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "base/files/hdf5_file.hpp"
 #include "data/corpus_counts.hpp"
-#include "data/hdf5_file.hpp"
 #include "data/text_reader.hpp"
-#include "data/tokenizer.hpp"
+#include "data/tokenizer/tokenizer.hpp"
 
 namespace ulmpi {
 

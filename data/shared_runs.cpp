@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "data/unicode.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "data/tokenizer/unicode.hpp"
 
 namespace ulmpi {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/quoted.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "base/quoted.hpp"
 
 namespace ulmpi {
 namespace {

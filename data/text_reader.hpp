@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/line_reader.hpp"
+#include "base/files/line_reader.hpp"
 
 namespace ulmpi {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
-#include "data/file_seal.hpp"
-#include "data/quoted.hpp"
+#include "base/error.hpp"
+#include "base/files/seal.hpp"
+#include "base/quoted.hpp"
 #include "data/shard_writer.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

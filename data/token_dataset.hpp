@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/files/hdf5_file.hpp"
+#include "base/token.hpp"
 #include "data/corpus_counts.hpp"
-#include "data/hdf5_file.hpp"
-#include "data/token.hpp"
 
 namespace ulmpi {
 

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <chrono>
 
-#include "data/line_reader.hpp"
+#include "base/files/line_reader.hpp"
 #include "finetune/judge.hpp"
 #include "model/kernels/gemm.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/metrics.hpp"
-#include "pretrain/profile.hpp"
+#include "training/metrics.hpp"
+#include "training/profile.hpp"
 
 namespace ulmpi {
 namespace {

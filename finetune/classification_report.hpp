@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "pretrain/metrics.hpp"
+#include "training/metrics.hpp"
 
 namespace ulmpi {
 

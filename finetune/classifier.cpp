@@ -7,9 +7,9 @@
 #include "finetune/distillation.hpp"
 #include "finetune/wide_features.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/gather.hpp"
-#include "pretrain/recipe.hpp"
-#include "pretrain/resuming.hpp"
+#include "training/gather.hpp"
+#include "training/recipe.hpp"
+#include "training/resuming.hpp"
 
 namespace ulmpi {
 

@@ -9,7 +9,7 @@
 #include "finetune/classifier_task.hpp"
 #include "finetune/stacking.hpp"
 #include "model/layers/classifier_head.hpp"
-#include "pretrain/inference.hpp"
+#include "training/inference.hpp"
 
 namespace ulmpi {
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "data/line_reader.hpp"
-#include "parallel/error.hpp"
-#include "pretrain/recipe.hpp"
+#include "base/error.hpp"
+#include "base/files/line_reader.hpp"
+#include "training/recipe.hpp"
 
 namespace ulmpi {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "data/labelled_set.hpp"
 #include "finetune/classifier.hpp"
-#include "pretrain/run_spec.hpp"
+#include "training/run_spec.hpp"
 
 namespace ulmpi {
 

@@ -5,7 +5,7 @@
 
 #include "data/chunks.hpp"
 #include "data/reading_order.hpp"
-#include "pretrain/inference.hpp"
+#include "training/inference.hpp"
 
 namespace ulmpi {
 

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <optional>
 
+#include "data/document_batches.hpp"
 #include "data/labelled_set.hpp"
 #include "finetune/classification_report.hpp"
-#include "finetune/document_batches.hpp"
 #include "finetune/unfreezing.hpp"
-#include "pretrain/trainer.hpp"
+#include "training/trainer.hpp"
 
 namespace ulmpi {
 

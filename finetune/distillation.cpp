@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/progress.hpp"
 #include "finetune/judge.hpp"
-#include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -16,7 +16,7 @@
 
 #include "data/labelled_set.hpp"
 #include "finetune/classifier_spec.hpp"
-#include "pretrain/interruption.hpp"
+#include "training/interruption.hpp"
 
 namespace ulmpi {
 

@@ -8,8 +8,8 @@
 #include "data/labelled_set.hpp"
 #include "finetune/classifier.hpp"
 #include "finetune/linear_model.hpp"
-#include "pretrain/inference.hpp"
-#include "pretrain/interruption.hpp"
+#include "training/inference.hpp"
+#include "training/interruption.hpp"
 
 namespace ulmpi {
 

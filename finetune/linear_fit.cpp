@@ -9,11 +9,11 @@
 #include <numeric>
 #include <optional>
 
-#include "data/document_batch.hpp"
+#include "base/error.hpp"
+#include "base/random_key.hpp"
+#include "data/document_reader.hpp"
 #include "finetune/linear_problem.hpp"
 #include "finetune/logistic_regression.hpp"
-#include "parallel/error.hpp"
-#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

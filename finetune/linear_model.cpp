@@ -5,8 +5,8 @@
 #include <cmath>
 #include <utility>
 
-#include "data/document_batch.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "data/document_reader.hpp"
 
 namespace ulmpi {
 namespace {

@@ -3,13 +3,13 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "data/line_reader.hpp"
-#include "data/publish.hpp"
+#include "base/files/line_reader.hpp"
+#include "base/files/publish.hpp"
+#include "base/progress.hpp"
 #include "finetune/classification_report.hpp"
 #include "finetune/classifier.hpp"
 #include "finetune/commands.hpp"
 #include "finetune/judge.hpp"
-#include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

@@ -4,9 +4,9 @@
 #include <array>
 #include <cmath>
 
+#include "base/error.hpp"
 #include "finetune/classification_report.hpp"
 #include "finetune/linear_fit.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "parallel/progress.hpp"
+#include "base/progress.hpp"
+#include "base/slice.hpp"
 #include "parallel/run_main.hpp"
-#include "parallel/slice.hpp"
 
 namespace ulmpi {
 namespace {

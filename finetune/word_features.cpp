@@ -4,10 +4,10 @@
 #include <bit>
 #include <cmath>
 
-#include "data/document_batch.hpp"
-#include "data/unicode.hpp"
-#include "parallel/error.hpp"
-#include "parallel/random_key.hpp"
+#include "base/error.hpp"
+#include "base/random_key.hpp"
+#include "data/document_reader.hpp"
+#include "data/tokenizer/unicode.hpp"
 
 namespace ulmpi {
 namespace {

@@ -5,9 +5,9 @@
 #include <new>
 #include <string>
 
+#include "base/error.hpp"
 #include "model/real.hpp"
 #include "model/tensor.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
+#include "base/slice.hpp"
 #include "model/config.hpp"
 #include "model/kernels/factor.hpp"
 #include "model/layers/classifier_head.hpp"
-#include "parallel/slice.hpp"
 
 namespace ulmpi {
 

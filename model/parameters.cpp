@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.hpp"
+#include "base/random_key.hpp"
 #include "model/kernels/philox.hpp"
-#include "parallel/error.hpp"
-#include "parallel/random_key.hpp"
 
 namespace ulmpi {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <type_traits>
 
-#include "parallel/slice.hpp"
+#include "base/slice.hpp"
 
 namespace ulmpi {
 

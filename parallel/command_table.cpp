@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "parallel/error.hpp"
-#include "parallel/option_value.hpp"
+#include "base/error.hpp"
+#include "base/options/value.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

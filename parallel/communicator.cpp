@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 #include "parallel/timeline.hpp"
 
 namespace ulmpi {

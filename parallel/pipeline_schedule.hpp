@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 

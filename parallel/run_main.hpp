@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/error.hpp"
 #include "parallel/communicator.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 

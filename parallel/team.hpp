@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "parallel/slice.hpp"
+#include "base/slice.hpp"
 
 namespace ulmpi {
 

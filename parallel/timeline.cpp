@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/progress.hpp"
 #include "parallel/communicator.hpp"
-#include "parallel/progress.hpp"
 
 namespace ulmpi {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 

@@ -5,11 +5,11 @@
 
 #include "model/kernels/gemm.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/metrics.hpp"
-#include "pretrain/profile.hpp"
-#include "pretrain/rank_model.hpp"
-#include "pretrain/step_timing.hpp"
-#include "pretrain/training_options.hpp"
+#include "training/metrics.hpp"
+#include "training/profile.hpp"
+#include "training/rank_model.hpp"
+#include "training/step_timing.hpp"
+#include "training/training_options.hpp"
 
 namespace ulmpi {
 namespace {

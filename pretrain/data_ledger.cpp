@@ -8,16 +8,16 @@
 #include <map>
 #include <memory>
 
+#include "base/options/table.hpp"
+#include "base/progress.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
 #include "data/labelled_set.hpp"
 #include "data/reading_order.hpp"
 #include "data/sample_ledger.hpp"
 #include "data/token_dataset.hpp"
-#include "parallel/option_table.hpp"
-#include "parallel/progress.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/metrics.hpp"
+#include "training/metrics.hpp"
 
 namespace ulmpi {
 namespace {

@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <numeric>
 
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
 #include "parallel/run_main.hpp"
 #include "pretrain/commands.hpp"
-#include "pretrain/inference.hpp"
+#include "training/inference.hpp"
 
 namespace ulmpi {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <cmath>
 
-#include "parallel/progress.hpp"
+#include "base/progress.hpp"
 #include "parallel/run_main.hpp"
-#include "pretrain/gather.hpp"
-#include "pretrain/resuming.hpp"
 #include "pretrain/vocabulary_transfer.hpp"
+#include "training/gather.hpp"
+#include "training/resuming.hpp"
 
 namespace ulmpi {
 

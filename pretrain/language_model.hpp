@@ -4,10 +4,10 @@
 #include <memory>
 #include <optional>
 
+#include "data/lm_batches.hpp"
 #include "data/token_dataset.hpp"
 #include "pretrain/language_model_spec.hpp"
-#include "pretrain/lm_batches.hpp"
-#include "pretrain/trainer.hpp"
+#include "training/trainer.hpp"
 
 namespace ulmpi {
 

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "parallel/error.hpp"
-#include "pretrain/recipe.hpp"
+#include "base/error.hpp"
+#include "training/recipe.hpp"
 
 namespace ulmpi {
 

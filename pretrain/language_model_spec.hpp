@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "pretrain/run_spec.hpp"
+#include "training/run_spec.hpp"
 
 namespace ulmpi {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/slice.hpp"
 #include "parallel/run_main.hpp"
-#include "parallel/slice.hpp"
 
 namespace ulmpi {
 

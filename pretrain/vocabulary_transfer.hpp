@@ -1,9 +1,9 @@
 #pragma once
-// A language model takes over the tokenizer of a domain's shards: data/vocabulary_map.hpp says from which of its own
-// tokens each of theirs is made, checkpoints/load.cpp makes the rows.
+// A language model takes over the tokenizer of a domain's shards: data/tokenizer/vocabulary_map.hpp says from which of
+// its own tokens each of theirs is made, checkpoints/load.cpp makes the rows.
 
 #include "data/token_dataset.hpp"
-#include "data/vocabulary_map.hpp"
+#include "data/tokenizer/vocabulary_map.hpp"
 #include "parallel/communicator.hpp"
 #include "pretrain/language_model_spec.hpp"
 

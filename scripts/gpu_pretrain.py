@@ -118,7 +118,7 @@ class Decoder:
 
 
 def orthogonal(x):
-    """About U V^T of each matrix U S V^T of [n, rows, columns]; Newton-Schulz as in pretrain/muon.hpp."""
+    """About U V^T of each matrix U S V^T of [n, rows, columns]; Newton-Schulz as in training/muon.hpp."""
     x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(5):
         s = x @ x.transpose(1, 2)

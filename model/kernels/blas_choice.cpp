@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/options/names.hpp"
 #include "model/kernels/gemm.hpp"
-#include "parallel/option_names.hpp"
 
 namespace ulmpi {
 

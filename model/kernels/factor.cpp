@@ -2,9 +2,9 @@
 
 #include <type_traits>
 
+#include "base/error.hpp"
 #include "model/kernels/gemm.hpp"
 #include "model/kernels/gemm_bf16.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

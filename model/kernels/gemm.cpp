@@ -8,8 +8,8 @@
 #include <limits>
 #include <vector>
 
+#include "base/error.hpp"
 #include "model/kernels/one_thread.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 

@@ -2,7 +2,7 @@
 
 #include <cassert>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 #ifdef ULMPI_ONEDNN
 

@@ -9,10 +9,10 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "data/line_reader.hpp"
+#include "base/error.hpp"
+#include "base/files/line_reader.hpp"
+#include "base/random_key.hpp"
 #include "finetune/linear_fit.hpp"
-#include "parallel/error.hpp"
-#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
 
 namespace ulmpi {

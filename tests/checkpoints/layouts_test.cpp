@@ -8,8 +8,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/files/seal.hpp"
 #include "checkpoints/format.hpp"
-#include "data/file_seal.hpp"
 #include "tests/checkpoints/sample_model.hpp"
 
 namespace ulmpi {

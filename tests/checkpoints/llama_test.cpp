@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
+#include "base/error.hpp"
 #include "model/stage.hpp"
-#include "parallel/error.hpp"
 #include "tests/checkpoints/sample_model.hpp"
 
 namespace ulmpi {

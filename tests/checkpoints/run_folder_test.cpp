@@ -8,10 +8,10 @@
 #include <chrono>
 #include <fstream>
 
-#include "data/file_seal.hpp"
-#include "data/publish.hpp"
-#include "parallel/error.hpp"
-#include "tests/data/temporary_folder.hpp"
+#include "base/error.hpp"
+#include "base/files/publish.hpp"
+#include "base/files/seal.hpp"
+#include "tests/base/temporary_folder.hpp"
 
 namespace ulmpi {
 namespace {

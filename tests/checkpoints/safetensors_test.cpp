@@ -6,8 +6,8 @@
 
 #include <map>
 
-#include "parallel/error.hpp"
-#include "tests/data/temporary_folder.hpp"
+#include "base/error.hpp"
+#include "tests/base/temporary_folder.hpp"
 
 namespace ulmpi {
 namespace {

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "base/random_key.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/checkpoint_writer.hpp"
 #include "model/kernels/philox.hpp"
 #include "model/stage.hpp"
-#include "parallel/random_key.hpp"
 #include "parallel/run_main.hpp"
-#include "tests/data/temporary_folder.hpp"
+#include "tests/base/temporary_folder.hpp"
 
 namespace ulmpi {
 

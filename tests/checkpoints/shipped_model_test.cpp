@@ -8,10 +8,10 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/error.hpp"
+#include "base/files/sha256.hpp"
 #include "checkpoints/run_folder.hpp"
-#include "data/sha256.hpp"
-#include "parallel/error.hpp"
-#include "tests/data/temporary_folder.hpp"
+#include "tests/base/temporary_folder.hpp"
 
 namespace ulmpi {
 namespace {

@@ -11,8 +11,8 @@
 #include <limits>
 #include <random>
 
-#include "data/file_seal.hpp"
-#include "data/half_float.hpp"
+#include "base/files/half_float.hpp"
+#include "base/files/seal.hpp"
 #include "tests/checkpoints/sample_model.hpp"
 
 namespace ulmpi {

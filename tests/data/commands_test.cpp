@@ -6,12 +6,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "data/file_seal.hpp"
-#include "data/hdf5_file.hpp"
-#include "data/tokenizer.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "base/files/hdf5_file.hpp"
+#include "base/files/seal.hpp"
+#include "data/tokenizer/tokenizer.hpp"
+#include "tests/base/temporary_folder.hpp"
 #include "tests/data/packed.hpp"
-#include "tests/data/temporary_folder.hpp"
 
 namespace ulmpi {
 namespace {

@@ -6,12 +6,12 @@
 
 #include <cstdlib>
 
-#include "data/file_seal.hpp"
-#include "parallel/error.hpp"
-#include "tests/data/bpe_reference.hpp"
+#include "base/error.hpp"
+#include "base/files/seal.hpp"
+#include "tests/base/temporary_folder.hpp"
 #include "tests/data/packed.hpp"
-#include "tests/data/temporary_folder.hpp"
 #include "tests/data/test_tokenizer.hpp"
+#include "tests/data/tokenizer/bpe_reference.hpp"
 
 namespace ulmpi {
 namespace {

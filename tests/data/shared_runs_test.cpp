@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
 
 namespace ulmpi {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // A small tokenizer for tests that need any.
 
-#include "data/bpe_trainer.hpp"
+#include "data/tokenizer/bpe_trainer.hpp"
 
 namespace ulmpi {
 

@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "data/document_batch.hpp"
-#include "parallel/error.hpp"
+#include "base/error.hpp"
+#include "data/document_reader.hpp"
+#include "tests/base/temporary_folder.hpp"
 #include "tests/data/packed.hpp"
-#include "tests/data/temporary_folder.hpp"
 
 namespace ulmpi {
 namespace {

@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <random>
 
-#include "data/file_seal.hpp"
+#include "base/error.hpp"
+#include "base/files/seal.hpp"
 #include "data/shard_writer.hpp"
 #include "data/token_dataset.hpp"
-#include "parallel/error.hpp"
-#include "tests/data/temporary_folder.hpp"
+#include "tests/base/temporary_folder.hpp"
 #include "tests/data/test_tokenizer.hpp"
 
 namespace ulmpi {

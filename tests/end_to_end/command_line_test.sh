@@ -94,7 +94,7 @@ expect 0 "usage: ulmpi pretrain" "$mpiexec" -n 2 "$ulmpi" pretrain --help
 sort -u "$folder/declared" | grep -v -x -e help -e list-options >"$folder/declared.sorted"
 "$ulmpi" --list-options | sort -u >"$folder/listed"
 diff "$folder/declared.sorted" "$folder/listed" >"$folder/difference" ||
-    { echo "FAILED: parallel/option_names.cpp (>) and what the commands declare (<) differ:"; cat "$folder/difference"; failures=1; }
+    { echo "FAILED: base/options/names.cpp (>) and what the commands declare (<) differ:"; cat "$folder/difference"; failures=1; }
 
 [ "$failures" = 0 ] && echo "all cases as they should be"
 exit "$failures"

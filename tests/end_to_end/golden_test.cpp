@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <memory>
 
-#include "data/hdf5_file.hpp"
-#include "pretrain/train_step.hpp"
+#include "base/files/hdf5_file.hpp"
+#include "training/train_step.hpp"
 
 namespace ulmpi {
 namespace {

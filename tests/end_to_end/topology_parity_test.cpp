@@ -7,7 +7,7 @@
 #include <cmath>
 #include <map>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 #include "tests/reference/documents.hpp"
 #include "tests/reference/training.hpp"
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "finetune/fit_baselines.hpp"
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
+#include "jobs/fit_baselines.hpp"
 
 namespace ulmpi {
 namespace {

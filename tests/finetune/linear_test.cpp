@@ -10,9 +10,9 @@
 #include <optional>
 #include <random>
 
+#include "base/error.hpp"
 #include "finetune/linear_model.hpp"
 #include "finetune/linear_problem.hpp"
-#include "parallel/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -1,6 +1,6 @@
 // What stands for options that are not given. Oracle: the values of the recipe's table, arithmetic by hand.
 
-#include "pretrain/recipe.hpp"
+#include "training/recipe.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 #include "tests/finetune/run_requests.hpp"
 
 namespace ulmpi {

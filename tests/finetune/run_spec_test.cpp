@@ -1,14 +1,14 @@
 // What a run is, worked out from options and facts alone: no files, no ranks. Oracles: arithmetic by hand; what the
 // checkpoint of a run says leads to the same run; what must not depend on the layout does not.
 
-#include "pretrain/run_spec.hpp"
+#include "training/run_spec.hpp"
 
 #include <gtest/gtest.h>
 
-#include "parallel/error.hpp"
-#include "pretrain/lineage.hpp"
-#include "pretrain/recipe.hpp"
+#include "base/error.hpp"
 #include "tests/finetune/run_requests.hpp"
+#include "training/lineage.hpp"
+#include "training/recipe.hpp"
 
 namespace ulmpi {
 namespace {

@@ -2,9 +2,9 @@
 #include <limits>
 #include <thread>
 
+#include "base/error.hpp"
 #include "model/kernels/factor.hpp"
 #include "model/kernels/gemm_bf16.hpp"
-#include "parallel/error.hpp"
 #include "tests/reference/kernel_test.hpp"
 
 namespace ulmpi::reference {

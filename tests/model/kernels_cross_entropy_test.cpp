@@ -1,6 +1,6 @@
 #include "model/kernels/cross_entropy.hpp"
 
-#include "parallel/slice.hpp"
+#include "base/slice.hpp"
 #include "tests/reference/kernel_test.hpp"
 
 namespace ulmpi::reference {

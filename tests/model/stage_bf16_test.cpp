@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/random_key.hpp"
 #include "model/kernels/gemm_bf16.hpp"
-#include "parallel/random_key.hpp"
 #include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {

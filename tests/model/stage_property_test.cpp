@@ -6,7 +6,7 @@
 
 #include <map>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 #include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {

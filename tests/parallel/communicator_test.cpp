@@ -7,7 +7,7 @@
 #include <numeric>
 #include <vector>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -8,7 +8,7 @@
 #include <tuple>
 #include <vector>
 
-#include "parallel/error.hpp"
+#include "base/error.hpp"
 
 namespace ulmpi {
 namespace {

@@ -4,8 +4,8 @@
 #include <numeric>
 #include <vector>
 
-#include "finetune/document_batches.hpp"
-#include "parallel/random_key.hpp"
+#include "base/random_key.hpp"
+#include "data/document_batches.hpp"
 #include "tests/reference/tiny_model.hpp"
 
 namespace ulmpi::reference {

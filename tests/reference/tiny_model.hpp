@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
+#include "base/random_key.hpp"
 #include "model/stage.hpp"
 #include "parallel/pipeline_schedule.hpp"
-#include "parallel/random_key.hpp"
 
 namespace ulmpi::reference {
 

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "pretrain/train_step.hpp"
 #include "tests/reference/tiny_model.hpp"
+#include "training/train_step.hpp"
 
 namespace ulmpi::reference {
 

@@ -11,7 +11,7 @@ ROOT = Path(sys.argv.pop(1) if len(sys.argv) > 1 else Path(__file__).resolve().p
 MOST_LINES = 400
 MOST_LINES_OF_FUNCTION = 70
 
-FLOORS = ("parallel", "data", "model", "checkpoints", "pretrain", "finetune")
+FLOORS = ("base", "parallel", "data", "model", "checkpoints", "training", "pretrain", "finetune", "jobs")
 
 
 def sources(*patterns, folders=(*FLOORS, "tests")):

@@ -1,19 +1,33 @@
 #include "model/context.hpp"
 
+#include <algorithm>
+
+#include "base/error.hpp"
+
 namespace ulmpi {
 
-Factor Context::own_factor(Matrix<const Real> x) {
-    if (precision == Precision::fp32) return Factor(x);
-    const Matrix<BFloat16> rounded(own.allocate<BFloat16>({x.rows, x.columns}));
-    round_to_bfloat16(rounded, x);
-    return Factor(Matrix<const BFloat16>(rounded));
+const Context::Beginning& Context::beginning(const void* module) const {
+    const auto found = std::ranges::find(beginnings, module, &Beginning::module);
+    check(found != beginnings.end(), "backward of a module that has not gone forward");
+    return *found;
 }
 
-Factor Context::shared_factor(View<const Real> x, Range mine) {
+Rooms Context::again(const void* module) const {
+    Rooms rooms_then = *this;
+    rooms_then.kept.release(beginning(module).kept);
+    return rooms_then;
+}
+
+Factor Context::own_factor(Matrix<const Real> x, View<BFloat16> room) const {
+    if (precision == Precision::fp32) return Factor(x);
+    round_to_bfloat16(Matrix<BFloat16>(room), x);
+    return Factor(Matrix<const BFloat16>(room));
+}
+
+Factor Context::shared_factor(View<const Real> x, View<BFloat16> room, Range mine) const {
     if (precision == Precision::fp32) return Factor(Matrix<const Real>(x));
-    const Matrix<BFloat16> rounded(shared.allocate<BFloat16>({x.rows(), x.columns()}));
-    round_to_bfloat16(rounded.row_range(mine), Matrix<const Real>(x).row_range(mine));
-    return Factor(Matrix<const BFloat16>(rounded));
+    round_to_bfloat16(Matrix<BFloat16>(room).row_range(mine), Matrix<const Real>(x).row_range(mine));
+    return Factor(Matrix<const BFloat16>(room));
 }
 
 Factor Context::factor_in_place(View<Real> x, Range mine) const {
@@ -24,25 +38,15 @@ Factor Context::factor_in_place(View<Real> x, Range mine) const {
     return Factor(Matrix<const BFloat16>(rounded));
 }
 
-Kept Context::allocate_kept(Shape shape) {
-    if (precision == Precision::fp32) return {kept.allocate(shape), {}};
-    return {{}, kept.allocate<BFloat16>(shape)};
-}
-
-View<Real> Context::open(const Kept& what) {
-    return what.rounded.empty() ? what.full.rows(rows) : own.allocate({rows.size(), what.columns()});
-}
-
 void Context::close(const Kept& what, View<Real> values) const {
     if (what.rounded.empty()) return;
     round_to_bfloat16(what.rounded.row(rows.first), values.data, values.size());
     widen_bfloat16(values.data, what.rounded.row(rows.first), values.size());
 }
 
-View<const Real> Context::kept_rows(const Kept& what) {
-    const View<Real> values = open(what);
-    if (!what.rounded.empty()) widen_bfloat16(values.data, what.rounded.row(rows.first), values.size());
-    return values;
+View<const Real> Context::kept_rows(const Kept& what, View<Real> room) const {
+    if (!what.rounded.empty()) widen_bfloat16(room.data, what.rounded.row(rows.first), room.size());
+    return room;
 }
 
 void apply_dropout(View<Real> y, View<const Real> x, const DropoutSite& site, const Context& context) {

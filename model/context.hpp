@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "base/micro_batch.hpp"
-#include "model/arena.hpp"
 #include "model/kernels/dropout.hpp"
-#include "model/kernels/factor.hpp"
 #include "model/real.hpp"
+#include "model/rooms.hpp"
 #include "model/tensor.hpp"
 #include "parallel/communicator.hpp"
 #include "parallel/team.hpp"
@@ -29,60 +28,47 @@ struct PassOptions {
     bool predict = false;              ///< ask the head for scores instead of a loss
 };
 
-/// What forward keeps of a tensor: its values, or, where products take rounded factors, the rounded values alone in
-/// half the room. Of either, one is there.
-struct Kept {
-    View<Real> full;
-    View<BFloat16> rounded;
-    std::size_t columns() const { return full.empty() ? rounded.columns() : full.columns(); }
-};
-
-/// One worker's view of one micro-batch on its way: whose rows, where to allocate, which randomness to draw, and what
-/// forward kept for backward. Workers run the same layers side by side: each writes its own rows of shared tensors, and
-/// they meet at a barrier before one reads what another wrote.
-struct Context {
+/// One worker's view of one micro-batch on its way: where it takes room, which randomness it draws. Workers run the
+/// same layers side by side: each writes its own rows of shared tensors, and they meet at a barrier before one reads
+/// what another wrote.
+struct Context : Rooms {
     const Team& team;
     const Communicator& tensor;  ///< the slices of this stage
     int slices = 1;              ///< their number
     const MicroBatch& batch;
     const PassOptions& options;
-    Range rows;                               ///< of the micro-batch's rows, this worker's
     std::span<const std::int32_t> first_key;  ///< earliest position each row attends to; empty: all of its sequence
 
-    Precision precision = Precision::fp32;  ///< of the products of linear layers
-    Arena kept;                             ///< shared, lives until backward of this micro-batch is done
-    Arena shared;                           ///< shared temporaries: handed back only behind a barrier
-    Arena own;                              ///< this worker's temporaries
-    std::vector<Kept> record;               ///< what forward kept, taken back in reverse order
-    double loss = 0;                        ///< sum of the losses of this worker's rows
+    double loss = 0;  ///< sum of the losses of this worker's rows
 
-    /// This worker's rows as a factor of products: x itself, or a rounded copy in its own arena.
-    Factor own_factor(Matrix<const Real> x);
-    /// The same of all rows, of which each worker rounds its own, `mine`; the copy lies in the shared arena. Behind a
-    /// barrier the other workers' rows are there too.
-    Factor shared_factor(View<const Real> x, Range mine);
-    Factor shared_factor(View<const Real> x) { return shared_factor(x, rows); }
+    /// Where a module's forward began, and on what.
+    struct Beginning {
+        const void* module;
+        std::size_t kept;
+        View<Real> input;
+    };
+    std::vector<Beginning> beginnings = {};
+
+    /// Forward of `module` begins: what it keeps lies from here on.
+    void begin(const void* module, View<Real> input = {}) { beginnings.push_back({module, kept.mark(), input}); }
+    const Beginning& beginning(const void* module) const;
+    /// The rooms as they were then: by taking what it keeps once more, a module finds what it has kept.
+    Rooms again(const void* module) const;
+
+    /// This worker's rows of x as a factor of products: x itself, or rounded into `room`.
+    Factor own_factor(Matrix<const Real> x, View<BFloat16> room) const;
+    /// The same of all rows, of which each worker rounds its own, `mine`, into the shared `room`. Behind a barrier the
+    /// other workers' rows are there too.
+    Factor shared_factor(View<const Real> x, View<BFloat16> room, Range mine) const;
+    Factor shared_factor(View<const Real> x, View<BFloat16> room) const { return shared_factor(x, room, rows); }
     /// The same, but x itself is rounded: its rows begin with their rounded form from now on.
     Factor factor_in_place(View<Real> x, Range mine) const;
 
-    void keep(View<Real> view) { record.push_back({view, {}}); }
-    void keep(const Kept& what) { record.push_back(what); }
-    View<Real> recall() { return recall_kept().full; }
-    Kept recall_kept() {
-        const Kept last = record.back();
-        record.pop_back();
-        return last;
-    }
-
-    /// Room for a tensor of all rows, of each worker its own.
-    Kept allocate_kept(Shape shape);
-    /// Where this worker's rows of it are to be computed: in their place, or in its own arena.
-    View<Real> open(const Kept& what);
-    /// When they are: they are kept, and `values`, what open() gave, holds what is kept, so that forward goes on with
-    /// the values that backward will see.
+    /// This worker's rows have been computed: they are kept, and `values`, what open() gave, holds what is kept, so
+    /// that forward goes on with the values that backward will see.
     void close(const Kept& what, View<Real> values) const;
-    /// This worker's rows as they were kept: in their place, or widened in its own arena.
-    View<const Real> kept_rows(const Kept& what);
+    /// This worker's rows as they were kept, in the room that open() gave.
+    View<const Real> kept_rows(const Kept& what, View<Real> room) const;
 
     /// True when every worker holds whole sequences, so that attention needs nobody else's rows.
     bool whole_sequences() const { return batch.sequences % static_cast<std::size_t>(team.size()) == 0; }

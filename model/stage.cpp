@@ -83,10 +83,37 @@ Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& 
     }
 }
 
+Stage::Ends Stage::ends(Rooms& rooms, bool training) const {
+    const Shape all{rooms.all_rows(), config_.hidden};
+    return {training ? rooms.kept.allocate(all) : View<Real>{},
+            place_.first() ? View<Real>{} : rooms.kept.allocate(all)};
+}
+
+// Of the first worker, whose share of the rows is the largest; its arenas have no memory and only add up.
+ActivationBytes Stage::activation_bytes(const BatchPlan& plan) const {
+    const auto workers = static_cast<std::size_t>(plan.threads);
+    Rooms rooms{.sequences = plan.sequences,
+                .length = plan.length,
+                .workers = workers,
+                .rows = even_slice(plan.sequences * plan.length, workers, 0),
+                .precision = plan.precision};
+    ends(rooms, plan.training);
+    if (embedding_) embedding_->plan_forward(rooms);
+    for (const Block& block : blocks_)
+        for (const Sublayer* sublayer : {block.attention.get(), block.feed_forward.get()}) {
+            sublayer->plan_forward(rooms);
+            if (plan.training) sublayer->plan_backward(rooms);
+        }
+    if (head_) head_->plan(rooms, plan.training);
+    Arena pools;
+    if (classifier_) classifier_->allocate_pools(plan.documents, pools);
+    return {rooms.kept.most_used(), rooms.shared.most_used(), rooms.own.most_used(), pools.most_used()};
+}
+
 void Stage::prepare(const BatchPlan& plan) {
     check(plan.length <= config_.context, "micro-batches are planned longer than the model's context");
     plan_ = plan;
-    const ActivationBytes bytes = activation_bytes(config_, head_config_, place_, plan);
+    const ActivationBytes bytes = activation_bytes(plan);
     const auto threads = static_cast<std::size_t>(plan.threads);
     slots_.clear();
     for (int slot = 0; slot < plan.slots; ++slot) {
@@ -199,21 +226,20 @@ std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
     // Whole sequences to each worker where they can be dealt evenly: then attention needs nobody else's rows.
     const Range rows = team.share(batch.sequences % workers == 0 ? batch.sequences : batch.rows());
     const std::size_t unit = batch.sequences % workers == 0 ? batch.length : 1;
-    mine.context.emplace(Context{.team = team,
-                                 .tensor = tensor_,
-                                 .slices = place_.slices,
-                                 .batch = batch,
-                                 .options = *options_,
-                                 .rows = {rows.first * unit, rows.last * unit},
-                                 .first_key = first_keys_[index],
-                                 .precision = plan_.precision,
-                                 .kept = Arena(here.kept),
-                                 .shared = Arena(shared_),
-                                 .own = Arena(own_[static_cast<std::size_t>(team.rank())]),
-                                 .record = {}});
-    mine.input = mine.output = mine.gradient = {};
-    if (options_->training) mine.gradient = mine.context->kept.allocate({batch.rows(), config_.hidden});
-    if (!place_.first()) mine.input = mine.context->kept.allocate({batch.rows(), config_.hidden});
+    const Rooms rooms{.sequences = batch.sequences,
+                      .length = batch.length,
+                      .workers = workers,
+                      .rows = {rows.first * unit, rows.last * unit},
+                      .precision = plan_.precision,
+                      .kept = Arena(here.kept),
+                      .shared = Arena(shared_),
+                      .own = Arena(own_[static_cast<std::size_t>(team.rank())])};
+    Context& context =
+        mine.context.emplace(Context{rooms, team, tensor_, place_.slices, batch, *options_, first_keys_[index]});
+    const Ends room = ends(context, options_->training);
+    mine.input = room.input;
+    mine.gradient = room.gradient;
+    mine.output = {};
     return place_.first() ? std::span<std::byte>{} : bytes_of(mine.input);
 }
 

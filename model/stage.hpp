@@ -6,12 +6,12 @@
 #include <optional>
 #include <vector>
 
+#include "model/batch_plan.hpp"
 #include "model/config.hpp"
 #include "model/layers/classifier_head.hpp"
 #include "model/layers/embedding.hpp"
 #include "model/layers/head.hpp"
 #include "model/layers/sublayer.hpp"
-#include "model/memory.hpp"
 #include "parallel/pipeline_player.hpp"
 
 namespace ulmpi {
@@ -25,7 +25,9 @@ public:
     Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
           const Communicator& tensor);
 
-    /// Makes room for micro-batches up to this size.
+    /// The room that passes of such micro-batches take, to the byte; nothing is allocated.
+    ActivationBytes activation_bytes(const BatchPlan& plan) const;
+    /// Makes that room.
     void prepare(const BatchPlan& plan);
     /// The micro-batches of the coming pass, and what holds for all of them. Both must outlive it.
     void start(const std::vector<MicroBatch>& batches, const PassOptions& options);
@@ -78,6 +80,11 @@ private:
         DocumentPools pools;
         bool judged = false;
     };
+    /// Room for what goes in and, in training, for the gradient, which goes through the blocks in place.
+    struct Ends {
+        View<Real> gradient, input;
+    };
+    Ends ends(Rooms& rooms, bool training) const;
     Passage& passage(int slot, const Team& team) {
         return slots_[static_cast<std::size_t>(slot)].workers[static_cast<std::size_t>(team.rank())];
     }

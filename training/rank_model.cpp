@@ -53,7 +53,7 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     memory = {weights + rounded,
               training ? weights : 0,
               training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
-              activation_bytes(config, head, stage.place(), batches).total(batches),
+              stage.activation_bytes(batches).total(batches),
               2 * sizeof(Token) * plan.length *
                   std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
               saves ? save_memory(plan_save(store, true, topology, averages), *saves) : 0,

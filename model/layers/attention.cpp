@@ -44,7 +44,8 @@ LinearOptions out_options(const ModelConfig& config, const std::string& name, in
 
 Attention::Attention(ParameterStore& store, const ModelConfig& config, const std::string& name, int group, int slice,
                      int slices, std::uint32_t place)
-    : head_size_(config.head_size()),
+    : hidden_(config.hidden),
+      head_size_(config.head_size()),
       heads_(even_slice(config.heads, static_cast<std::size_t>(slices), static_cast<std::size_t>(slice))),
       dropout_(config.attention_dropout),
       place_(place),
@@ -54,12 +55,12 @@ Attention::Attention(ParameterStore& store, const ModelConfig& config, const std
       out_(store, out_options(config, name, group, slice, slices)) {}
 
 AttentionCall Attention::call(Item item, const Head& in, const DropoutSite& site, const Context& context) const {
-    const std::size_t width = heads_.size() * head_size_, length = context.batch.length;
+    const std::size_t length = context.batch.length;
     return {.length = length,
             .head_size = head_size_,
             .stride = in.stride,
-            .out_stride = width,
-            .gradient_stride = 3 * width,
+            .out_stride = width(),
+            .gradient_stride = 3 * width(),
             .scale = Real(1) / std::sqrt(static_cast<Real>(head_size_)),
             .first_key = context.first_key.empty() ? nullptr : context.first_key.data() + item.sequence * length,
             .dropout = site.probability > 0 ? &site : nullptr,
@@ -77,99 +78,138 @@ void Attention::rotate_rows(View<Real> mine, const Context& context, Rotate rota
     });
 }
 
+Attention::AttentionKept Attention::keep(Rooms& rooms) const {
+    return {rooms.keep({rooms.all_rows(), 3 * width()}), rooms.kept.allocate({rooms.all_rows(), width()}),
+            rooms.kept.allocate({rooms.sequences * heads_.size(), rooms.length})};
+}
+
+Attention::Inwards Attention::inwards(Rooms& rooms, const Kept& qkv) const {
+    return {rooms.open(qkv), rooms.rounding(rooms.own, {rooms.rows.size(), hidden_})};
+}
+
+Attention::HeadRoom Attention::head_room(Rooms& rooms) const {
+    const View<Real> scratch = rooms.own.allocate({attention_scratch(rooms.length, head_size_)});
+    if (rooms.precision == Precision::fp32) return {scratch, {}};
+    return {scratch, rooms.own.allocate({3, rooms.length, head_size_})};
+}
+
+Attention::Work Attention::work(Rooms& rooms) const {
+    const std::size_t rows = rooms.all_rows();
+    const auto rounding = [&](std::size_t columns) { return rooms.rounding(rooms.shared, {rows, columns}); };
+    return {rooms.shared.allocate({rows, width()}),
+            rooms.shared.allocate({rows, 3 * width()}),
+            rounding(hidden_),
+            rounding(3 * width()),
+            rounding(width()),
+            rounding(hidden_)};
+}
+
+void Attention::plan_forward(Rooms& rooms) const {
+    const AttentionKept kept = keep(rooms);
+    {
+        const ArenaScope scope(rooms.own);
+        inwards(rooms, kept.qkv);
+    }
+    {
+        const ArenaScope scope(rooms.own);
+        head_room(rooms);
+    }
+    const ArenaScope scope(rooms.own);
+    outwards(rooms);
+}
+
+void Attention::plan_backward(Rooms& rooms) const {
+    const ArenaScope scope(rooms.shared), own_scope(rooms.own);
+    work(rooms);
+    head_room(rooms);
+}
+
 // Of what was rounded, one head of one sequence at a time is widened.
-Attention::Head Attention::head(const Kept& qkv, Item item, Context& context) const {
-    const std::size_t width = heads_.size() * head_size_, length = context.batch.length;
+Attention::Head Attention::head(const Kept& qkv, Item item, View<Real> wide, const Context& context) const {
+    const std::size_t length = context.batch.length;
     const std::size_t first = item.sequence * length, column = item.head * head_size_;
     if (qkv.rounded.empty()) {
         const Real* q = qkv.full.row(first) + column;
-        return {q, q + width, q + 2 * width, 3 * width};
+        return {q, q + width(), q + 2 * width(), 3 * width()};
     }
-    const View<Real> wide = context.own.allocate({3, length, head_size_});
     for (std::size_t part = 0; part < 3; ++part)
         widen_bfloat16({wide.row(part), length, head_size_},
-                       {qkv.rounded.row(first) + part * width + column, length, head_size_, 3 * width});
+                       {qkv.rounded.row(first) + part * width() + column, length, head_size_, 3 * width()});
     return {wide.row(0), wide.row(1), wide.row(2), head_size_};
 }
 
 // qkv = x W_qkv^T + b,  out = softmax(q k^T / sqrt(d)) v by head,  y = sum over slices of out W_out^T + b
 void Attention::forward(View<Real> y, View<const Real> x, Context& context) const {
+    context.begin(this);
+    const AttentionKept kept = keep(context);
     const Range mine = context.rows;
-    const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
-    const Kept qkv = context.allocate_kept({rows, 3 * width});
-    const View<Real> out = context.kept.allocate({rows, width});
-    const View<Real> log_sum = context.kept.allocate({context.batch.sequences * heads_.size(), length});
     {
         const ArenaScope scope(context.own);
-        const View<Real> qkv_mine = context.open(qkv);
-        qkv_.forward(qkv_mine, context.own_factor(x));
-        rotate_rows(qkv_mine, context, rotary_forward);
-        context.close(qkv, qkv_mine);
+        const Inwards room = inwards(context, kept.qkv);
+        qkv_.forward(room.qkv, context.own_factor(x, room.x));
+        rotate_rows(room.qkv, context, rotary_forward);
+        context.close(kept.qkv, room.qkv);
     }
 
     context.barrier_before_mixing_rows();
     const DropoutSite site = context.site(place_, dropout_);
     {
         const ArenaScope scope(context.own);
-        Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
+        const HeadRoom room = head_room(context);
         const Range items = context.team.share(context.batch.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
-            const ArenaScope of_item(context.own);
             const Item at = item(index);
-            const Head in = head(qkv, at, context);
-            attention_forward(out.row(at.sequence * length) + at.head * head_size_, log_sum.row(index), in.q, in.k,
-                              in.v, call(at, in, site, context), scratch);
+            const Head in = head(kept.qkv, at, room.wide, context);
+            attention_forward(kept.out.row(at.sequence * context.batch.length) + at.head * head_size_,
+                              kept.log_sum.row(index), in.q, in.k, in.v, call(at, in, site, context),
+                              room.scratch.data);
         }
     }
     context.barrier_before_mixing_rows();
 
     {
         const ArenaScope scope(context.own);
-        out_.forward(y.rows(mine), context.own_factor(out.rows(mine)));
+        out_.forward(y.rows(mine), context.own_factor(kept.out.rows(mine), outwards(context)));
     }
     context.sum_over_slices(y);
     out_.add_bias_to(y.rows(mine));
-    context.keep(qkv);
-    context.keep(out);
-    context.keep(log_sum);
 }
 
 void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
-    const std::size_t rows = context.batch.rows(), length = context.batch.length, width = heads_.size() * head_size_;
-    const View<Real> log_sum = context.recall(), out = context.recall();
-    const Kept qkv = context.recall_kept();
+    Rooms rooms_then = context.again(this);
+    const AttentionKept kept = keep(rooms_then);
     const ArenaScope scope(context.shared);
-    const View<Real> dout = context.shared.allocate({rows, width});
-    const View<Real> dqkv = context.shared.allocate({rows, 3 * width});
-    const Factor dy_factor = context.shared_factor(dy);
-    out_.backward_input(dout.rows(mine), dy_factor.row_range(mine));
+    const Work room = work(context);
+    const Factor dy_factor = context.shared_factor(dy, room.rounded_dy);
+    out_.backward_input(room.dout.rows(mine), dy_factor.row_range(mine));
 
     context.barrier_before_mixing_rows();
     const DropoutSite site = context.site(place_, dropout_);
     {
         const ArenaScope own_scope(context.own);
-        Real* scratch = context.own.allocate({attention_scratch(length, head_size_)}).data;
+        const HeadRoom heads = head_room(context);
         const Range items = context.team.share(context.batch.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
-            const ArenaScope of_item(context.own);
             const Item at = item(index);
-            const Head in = head(qkv, at, context);
-            const std::size_t first = at.sequence * length, column = at.head * head_size_;
-            Real* dq = dqkv.row(first) + column;
-            attention_backward(dq, dq + width, dq + 2 * width, dout.row(first) + column, out.row(first) + column,
-                               log_sum.row(index), in.q, in.k, in.v, call(at, in, site, context), scratch);
+            const Head in = head(kept.qkv, at, heads.wide, context);
+            const std::size_t first = at.sequence * context.batch.length, column = at.head * head_size_;
+            Real* dq = room.dqkv.row(first) + column;
+            attention_backward(dq, dq + width(), dq + 2 * width(), room.dout.row(first) + column,
+                               kept.out.row(first) + column, kept.log_sum.row(index), in.q, in.k, in.v,
+                               call(at, in, site, context), heads.scratch.data);
         }
     }
     context.barrier_before_mixing_rows();
 
-    rotate_rows(dqkv.rows(mine), context, rotary_backward);
-    const Factor dqkv_factor = context.shared_factor(dqkv);
+    rotate_rows(room.dqkv.rows(mine), context, rotary_backward);
+    const Factor dqkv_factor = context.shared_factor(room.dqkv, room.rounded_dqkv);
     qkv_.backward_input(dx.rows(mine), dqkv_factor.row_range(mine));
-    const Factor out_factor = context.shared_factor(out), x_factor = context.shared_factor(x);
+    const Factor out_factor = context.shared_factor(kept.out, room.rounded_out),
+                 x_factor = context.shared_factor(x, room.rounded_x);
     context.team.barrier();
     out_.backward_weights(dy, dy_factor, out_factor, context);
-    qkv_.backward_weights(dqkv, dqkv_factor, x_factor, context);
+    qkv_.backward_weights(room.dqkv, dqkv_factor, x_factor, context);
     context.team.barrier();
     context.sum_over_slices(dx);
 }

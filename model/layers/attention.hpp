@@ -17,10 +17,36 @@ public:
     /// `name` is "block.3.attention"; `place` numbers the dropout of its probabilities.
     Attention(ParameterStore& store, const ModelConfig& config, const std::string& name, int group, int slice,
               int slices, std::uint32_t place);
+    void plan_forward(Rooms& rooms) const override;
+    void plan_backward(Rooms& rooms) const override;
     void forward(View<Real> y, View<const Real> x, Context& context) const override;
     void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const override;
 
 private:
+    struct AttentionKept {
+        Kept qkv;
+        View<Real> out, log_sum;
+    };
+    AttentionKept keep(Rooms& rooms) const;
+    // Of one worker, one after the other: where its rows of qkv are computed; for the heads, which are its own or,
+    // where they were rounded, widened; for its rows of out, rounded.
+    struct Inwards {
+        View<Real> qkv;
+        View<BFloat16> x;
+    };
+    struct HeadRoom {
+        View<Real> scratch, wide;
+    };
+    Inwards inwards(Rooms& rooms, const Kept& qkv) const;
+    HeadRoom head_room(Rooms& rooms) const;
+    View<BFloat16> outwards(Rooms& rooms) const { return rooms.rounding(rooms.own, {rooms.rows.size(), width()}); }
+    // Of all workers, in backward: gradients, and factors rounded.
+    struct Work {
+        View<Real> dout, dqkv;
+        View<BFloat16> rounded_dy, rounded_dqkv, rounded_out, rounded_x;
+    };
+    Work work(Rooms& rooms) const;
+
     struct Item {
         std::size_t sequence, head;
     };
@@ -30,12 +56,14 @@ private:
         const Real *q, *k, *v;
         std::size_t stride;
     };
-    Head head(const Kept& qkv, Item, Context&) const;
+    Head head(const Kept& qkv, Item, View<Real> wide, const Context&) const;
     AttentionCall call(Item, const Head&, const DropoutSite&, const Context&) const;
     template <typename Rotate>
     void rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const;
 
-    std::size_t head_size_;
+    std::size_t width() const { return heads_.size() * head_size_; }
+
+    std::size_t hidden_, head_size_;
     Range heads_;  ///< of the whole model's, this slice's
     double dropout_;
     std::uint32_t place_;

@@ -120,15 +120,27 @@ ClassifierHead::Activations ClassifierHead::allocate(View<Real> pooled, Arena& a
             arena.allocate({4, n})};
 }
 
+ClassifierHead::Encoded ClassifierHead::encoded(Rooms& rooms) const {
+    return {rooms.shared.allocate({rooms.all_rows(), width_}), Norm::statistics(rooms.shared, rooms.all_rows())};
+}
+
+// As many documents as sequences: none has fewer than one.
+void ClassifierHead::plan(Rooms& rooms, bool training) const {
+    const ArenaScope scope(rooms.shared);
+    encoded(rooms);
+    allocate(allocate_pools(rooms.sequences, rooms.shared).pooled, rooms.shared);
+    if (encoder_norm_ && training) encoder_norm_->plan_backward(rooms);
+}
+
 ClassifierHead::Encoded ClassifierHead::encode(View<Real> x, Context& context) const {
-    const Encoded encoded{context.shared.allocate(x.shape), context.shared.allocate({2, context.batch.rows()})};
+    const Encoded states = encoded(context);
     const Range mine = context.rows;
     if (encoder_norm_)
-        encoder_norm_->forward(encoded.h.rows(mine), encoded.statistics, x, mine);
+        encoder_norm_->forward(states.h.rows(mine), states.statistics, x, mine);
     else
-        std::copy_n(x.row(mine.first), mine.size() * width_, encoded.h.row(mine.first));
+        std::copy_n(x.row(mine.first), mine.size() * width_, states.h.row(mine.first));
     context.team.barrier();
-    return encoded;
+    return states;
 }
 
 void ClassifierHead::drop(View<Real> y, int which, const Documents& documents, const PassOptions& options) const {

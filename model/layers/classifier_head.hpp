@@ -45,6 +45,7 @@ public:
     /// `norm` is the encoder's final norm; may be null.
     ClassifierHead(ParameterStore& store, const ModelConfig& model, const ClassifierConfig& config,
                    std::unique_ptr<Norm> norm, bool first_slice);
+    void plan(Rooms& rooms, bool training) const override;
     void forward(View<Real> gradient, View<Real> x, Context& context) const override;
     void predict(View<Real> scores, View<Real> x, Context& context) const override;
     std::size_t outputs() const override { return config_.classes; }
@@ -79,6 +80,7 @@ private:
     struct Activations {
         View<Real> pooled, statistics1, z1, a, statistics2, z2, scores, softmax;
     };
+    Encoded encoded(Rooms& rooms) const;
     Activations allocate(View<Real> pooled, Arena& arena) const;
     Affine declare_linear(const std::string& name, std::size_t out, std::size_t in, bool first_slice) const;
     std::size_t pooled_width() const { return ulmpi::pooled_width(config_.pooling, width_); }

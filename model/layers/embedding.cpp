@@ -63,7 +63,7 @@ Embedding::Embedding(ParameterStore& store, const ModelConfig& config, Parameter
 // x_r = sum over slices of E[token_r] + P[position_r]
 View<Real> Embedding::forward(Context& context) const {
     const Range mine = context.rows;
-    const View<Real> x = context.kept.allocate({context.batch.rows(), width_});
+    const View<Real> x = keep(context);
     const View<const Real> table = store_.value(tokens_);
     for (std::size_t row = mine.first; row < mine.last; ++row) {
         const auto id = static_cast<std::size_t>(context.batch.inputs[row]);

@@ -20,12 +20,15 @@ Range vocabulary_slice(const ModelConfig& config, int slice, int slices);
 class Embedding {
 public:
     Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices);
-    /// Returns x, (rows, d), allocated in context.kept.
+    void plan_forward(Rooms& rooms) const { keep(rooms); }
+    /// Returns x, (rows, d), which is kept.
     View<Real> forward(Context& context) const;
     /// Adds to the gradients; dx is used up.
     void backward(View<Real> dx, Context& context) const;
 
 private:
+    View<Real> keep(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), width_}); }
+
     ParameterStore& store_;
     std::size_t width_;
     double dropout_;

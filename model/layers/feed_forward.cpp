@@ -28,6 +28,7 @@ LinearOptions options(const ModelConfig& config, const std::string& name, int ax
 FeedForward::FeedForward(ParameterStore& store, const ModelConfig& config, const std::string& name, int group,
                          int slice, int slices)
     : activation_(config.activation),
+      hidden_(config.hidden),
       width_(slice_of(config, slice, slices).size()),
       up_(store, options(config, name + ".up", 0, group, slice, slices)),
       gate_(config.activation == Activation::swiglu
@@ -46,64 +47,109 @@ void FeedForward::activate(Real* a, const Real* u, const Real* g, std::size_t n)
     }
 }
 
+FeedForward::FeedForwardKept FeedForward::keep(Rooms& rooms) const {
+    const Shape all{rooms.all_rows(), width_};
+    return {rooms.keep(all), gated() ? rooms.keep(all) : Kept{}};
+}
+
+FeedForward::Opened FeedForward::open(Rooms& rooms, const FeedForwardKept& kept) const {
+    return {rooms.open(kept.u), gated() ? rooms.open(kept.g) : View<Real>{}};
+}
+
+FeedForward::Outwards FeedForward::outwards(Rooms& rooms) const {
+    const Shape mine{rooms.rows.size(), width_};
+    return {rooms.own.allocate(mine), rooms.rounding(rooms.own, mine)};
+}
+
+FeedForward::Work FeedForward::work(Rooms& rooms) const {
+    const Shape in{rooms.all_rows(), hidden_}, inside{rooms.all_rows(), width_};
+    const auto rounding = [&](Shape shape) { return rooms.rounding(rooms.shared, shape); };
+    return {rooms.shared.allocate(inside),
+            rooms.shared.allocate(inside),
+            gated() ? rooms.shared.allocate(inside) : View<Real>{},
+            rounding(inside),
+            rounding(in),
+            rounding(inside),
+            gated() ? rounding(inside) : View<BFloat16>{},
+            rounding(in)};
+}
+
+void FeedForward::plan_forward(Rooms& rooms) const {
+    const FeedForwardKept kept = keep(rooms);
+    const ArenaScope scope(rooms.own);
+    open(rooms, kept);
+    {
+        const ArenaScope of_input(rooms.own);
+        inwards(rooms);
+    }
+    outwards(rooms);
+}
+
+void FeedForward::plan_backward(Rooms& rooms) const {
+    const ArenaScope scope(rooms.shared), own_scope(rooms.own);
+    Rooms rooms_then = rooms;
+    open(rooms, keep(rooms_then));
+    work(rooms);
+}
+
 // u = x W_up^T + b,  g = x W_gate^T + b,  a = act(u) or silu(g) u,  y = sum over slices of a W_down^T + b
 void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) const {
+    context.begin(this);
+    const FeedForwardKept kept = keep(context);
     const Range mine = context.rows;
-    const Shape all{context.batch.rows(), width_};
-    const Kept u = context.allocate_kept(all), g = gated() ? context.allocate_kept(all) : Kept{};
     {
         const ArenaScope scope(context.own);
-        const View<Real> u_mine = context.open(u), g_mine = gated() ? context.open(g) : View<Real>{};
+        const Opened room = open(context, kept);
         {
-            const ArenaScope inwards(context.own);
-            const Factor x_factor = context.own_factor(x);
-            up_.forward(u_mine, x_factor);
-            if (gated()) gate_->forward(g_mine, x_factor);
+            const ArenaScope of_input(context.own);
+            const Factor x_factor = context.own_factor(x, inwards(context));
+            up_.forward(room.u, x_factor);
+            if (gated()) gate_->forward(room.g, x_factor);
         }
-        context.close(u, u_mine);
-        if (gated()) context.close(g, g_mine);
-        const View<Real> a = context.own.allocate(u_mine.shape);
-        activate(a.data, u_mine.data, g_mine.data, a.size());
-        down_.forward(y.rows(mine), context.own_factor(a));
+        context.close(kept.u, room.u);
+        if (gated()) context.close(kept.g, room.g);
+        const Outwards out = outwards(context);
+        activate(out.a.data, room.u.data, room.g.data, out.a.size());
+        down_.forward(y.rows(mine), context.own_factor(out.a, out.rounded));
     }
     context.sum_over_slices(y);
     down_.add_bias_to(y.rows(mine));
-    context.keep(u);
-    if (gated()) context.keep(g);
 }
 
 void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
     const Range mine = context.rows;
+    Rooms rooms_then = context.again(this);
+    const FeedForwardKept kept = keep(rooms_then);
     const ArenaScope scope(context.shared), own_scope(context.own);
-    const View<const Real> g_mine = gated() ? context.kept_rows(context.recall_kept()) : View<const Real>{};
-    const View<const Real> u_mine = context.kept_rows(context.recall_kept());
-    const Shape all{context.batch.rows(), width_};
-    const View<Real> a = context.shared.allocate(all), du = context.shared.allocate(all);
-    const View<Real> dg = gated() ? context.shared.allocate(all) : View<Real>{};
-    const std::size_t n = u_mine.size();
-    Real* du_mine = du.row(mine.first);
-    activate(a.row(mine.first), u_mine.data, g_mine.data, n);
-    const Factor a_factor = context.shared_factor(a), dy_factor = context.shared_factor(dy);
-    down_.backward_input(du.rows(mine), dy_factor.row_range(mine));  // da, turned into du in place
+    const Opened opened = open(context, kept);
+    const View<const Real> u = context.kept_rows(kept.u, opened.u), g = context.kept_rows(kept.g, opened.g);
+    const Work room = work(context);
+    const std::size_t n = u.size();
+    Real* du = room.du.row(mine.first);
+    activate(room.a.row(mine.first), u.data, g.data, n);
+    const Factor a_factor = context.shared_factor(room.a, room.rounded_a),
+                 dy_factor = context.shared_factor(dy, room.rounded_dy);
+    down_.backward_input(room.du.rows(mine), dy_factor.row_range(mine));  // da, turned into du in place
     switch (activation_) {
         case Activation::gelu:
-            gelu_backward(du_mine, du_mine, u_mine.data, n);
+            gelu_backward(du, du, u.data, n);
             break;
         case Activation::relu:
-            relu_backward(du_mine, du_mine, u_mine.data, n);
+            relu_backward(du, du, u.data, n);
             break;
         case Activation::swiglu:
-            swiglu_backward(dg.row(mine.first), du_mine, du_mine, g_mine.data, u_mine.data, n);
+            swiglu_backward(room.dg.row(mine.first), du, du, g.data, u.data, n);
             break;
     }
-    const Factor du_factor = context.shared_factor(du), dg_factor = gated() ? context.shared_factor(dg) : du_factor;
-    const Factor x_factor = context.shared_factor(x);
+    const Factor du_factor = context.shared_factor(room.du, room.rounded_du),
+                 dg_factor = gated() ? context.shared_factor(room.dg, room.rounded_dg) : du_factor,
+                 x_factor = context.shared_factor(x, room.rounded_x);
     up_.backward_input(dx.rows(mine), du_factor.row_range(mine));
     if (gated()) gate_->backward_input(dx.rows(mine), dg_factor.row_range(mine), true);
     context.team.barrier();
     down_.backward_weights(dy, dy_factor, a_factor, context);
-    up_.backward_weights(du, du_factor, x_factor, context);
-    if (gated()) gate_->backward_weights(dg, dg_factor, x_factor, context);
+    up_.backward_weights(room.du, du_factor, x_factor, context);
+    if (gated()) gate_->backward_weights(room.dg, dg_factor, x_factor, context);
     context.team.barrier();
     context.sum_over_slices(dx);
 }

@@ -10,6 +10,8 @@ namespace ulmpi {
 class Head {
 public:
     virtual ~Head() = default;
+    /// Takes the room that any of what follows takes, and gives it back.
+    virtual void plan(Rooms& rooms, bool training) const = 0;
     /// Adds the losses of this micro-batch to context.loss, summed over the workers. When training, also writes dL/dx
     /// (times options.loss_scale) to `gradient` and adds to the head's gradients: done at once, because the logits are
     /// the largest tensor of all and live a chunk at a time. gradient: (rows, d); empty when not training.

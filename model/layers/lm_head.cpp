@@ -36,6 +36,32 @@ LmHead::LmHead(ParameterStore& store, const ModelConfig& config, ParameterId out
       output_(output),
       norm_(std::move(norm)) {}
 
+LmHead::Room LmHead::room(Rooms& rooms) const {
+    const std::size_t chunk = logit_chunk_rows(rooms.all_rows(), ids_.size());
+    const auto allocate = [&](Shape shape) { return rooms.shared.allocate(shape); };
+    return {Norm::statistics(rooms.shared, rooms.all_rows()),
+            allocate({chunk, width_}),
+            allocate({chunk, ids_.size()}),
+            allocate({chunk}),
+            allocate({2, chunk}),
+            allocate({chunk}),
+            rooms.rounding(rooms.shared, {chunk, width_})};
+}
+
+LmHead::LastRows LmHead::last_rows(Rooms& rooms) const {
+    return {Norm::statistics(rooms.shared, rooms.all_rows()), rooms.shared.allocate({rooms.sequences, width_})};
+}
+
+void LmHead::plan(Rooms& rooms, bool training) const {
+    {
+        const ArenaScope scope(rooms.shared);
+        room(rooms);
+        if (norm_ && training) norm_->plan_backward(rooms);
+    }
+    const ArenaScope scope(rooms.shared);
+    last_rows(rooms);
+}
+
 // maximum = max over slices,  sum_and_target = sums over slices of (sum exp(l - maximum), l_target - maximum)
 void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const {
     row_maximum(s.maximum.data + mine.first, logits.row(mine.first), mine.size(), ids_.size(), ids_.size());
@@ -53,25 +79,22 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
     const std::size_t rows = batch.rows();
     const Factor output = store_.factor(output_);
     const ArenaScope scope(context.shared);
-    const View<Real> statistics = context.shared.allocate({2, rows});
-    const std::size_t chunk = logit_chunk_rows(rows, ids_.size());
-    const View<Real> h_room = context.shared.allocate({chunk, width_}),
-                     logit_room = context.shared.allocate({chunk, ids_.size()});
-    const Softmax softmax_room{context.shared.allocate({chunk}), context.shared.allocate({2, chunk})};
-    const View<Real> scale = context.shared.allocate({chunk});
+    const Room all = room(context);
+    const std::size_t chunk = all.h.rows();
 
     for (std::size_t first = 0; first < rows; first += chunk) {
         const std::size_t count = std::min(chunk, rows - first);
         const Range mine = context.team.share(count), global{first + mine.first, first + mine.last};
         const Token* targets = batch.targets.data() + first;
-        const View<Real> h{h_room.data, {count, width_}}, logits{logit_room.data, {count, ids_.size()}};
-        const Softmax s{{softmax_room.maximum.data, {count}}, {softmax_room.sum_and_target.data, {2, count}}};
+        const View<Real> h = all.h.rows({0, count}), logits = all.logits.rows({0, count});
+        const Softmax s{{all.maximum.data, {count}}, {all.sum_and_target.data, {2, count}}};
+        Real* scale = all.scale.data;
         if (norm_)
-            norm_->forward(h.rows(mine), statistics, x, global);
+            norm_->forward(h.rows(mine), all.statistics, x, global);
         else
             std::copy_n(x.row(global.first), mine.size() * width_, h.row(mine.first));
-        const ArenaScope of_chunk(context.shared);
-        const Factor h_factor = context.shared_factor(h, mine);
+        const View<BFloat16> rounded{all.rounded.data, {count, width_}};
+        const Factor h_factor = context.shared_factor(h, rounded, mine);
         matmul_nt(logits.rows(mine), h_factor.row_range(mine), output);
         softmax(s, logits, targets, mine, context);
         for (std::size_t row = mine.first; row < mine.last; ++row) {
@@ -79,12 +102,11 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
             if (counts)
                 context.loss += std::log(static_cast<double>(s.sum_and_target.row(0)[row])) -
                                 static_cast<double>(s.sum_and_target.row(1)[row]);
-            scale.data[row] = counts ? static_cast<Real>(context.options.loss_scale) : Real(0);
+            scale[row] = counts ? static_cast<Real>(context.options.loss_scale) : Real(0);
         }
         if (training) {
-            cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first,
-                                   scale.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(),
-                                   ids_.size());
+            cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first, scale + mine.first,
+                                   targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
             const Factor dlogits = context.factor_in_place(logits, mine);
             matmul_nn(gradient.rows(global), dlogits.row_range(mine), output);
             if (context.trains(store_.at(output_).group)) {
@@ -99,7 +121,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
     if (!training) return;
     context.sum_over_slices(gradient);
     context.team.barrier();  // the chunks were dealt otherwise than the rows of the micro-batch
-    if (norm_) norm_->backward(gradient, gradient, statistics, x, false, context);
+    if (norm_) norm_->backward(gradient, gradient, all.statistics, x, false, context);
     context.team.barrier();
 }
 
@@ -107,8 +129,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
 void LmHead::predict(View<Real> scores, View<Real> x, Context& context) const {
     const MicroBatch& batch = context.batch;
     const ArenaScope scope(context.shared);
-    const View<Real> statistics = context.shared.allocate({2, batch.rows()}),
-                     h = context.shared.allocate({batch.sequences, width_});
+    const auto [statistics, h] = last_rows(context);
     context.team.single([&] {
         for (std::size_t s = 0; s < batch.sequences; ++s) {
             const std::size_t row = s * batch.length + static_cast<std::size_t>(batch.lengths[s]) - 1;

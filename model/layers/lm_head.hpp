@@ -18,11 +18,23 @@ public:
     /// `output` is (V, d), this slice's rows: the token embedding when tied. `norm` may be null.
     LmHead(ParameterStore& store, const ModelConfig& config, ParameterId output, std::unique_ptr<Norm> norm, int slice,
            int slices);
+    void plan(Rooms& rooms, bool training) const override;
     void forward(View<Real> gradient, View<Real> x, Context& context) const override;
     void predict(View<Real> scores, View<Real> x, Context& context) const override;
     std::size_t outputs() const override { return vocabulary_; }
 
 private:
+    /// Of a chunk of rows but the first: statistics of the norm of all rows; hidden states, and those rounded; logits.
+    struct Room {
+        View<Real> statistics, h, logits, maximum, sum_and_target, scale;
+        View<BFloat16> rounded;
+    };
+    Room room(Rooms& rooms) const;
+    /// The last state of each sequence, and the statistics of all.
+    struct LastRows {
+        View<Real> statistics, h;
+    };
+    LastRows last_rows(Rooms& rooms) const;
     /// Softmax statistics of the worker's rows of a chunk, combined over slices. logits become exp(logit - maximum).
     struct Softmax {
         View<Real> maximum, sum_and_target;

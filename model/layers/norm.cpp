@@ -31,8 +31,9 @@ Norm::Norm(ParameterStore& store, const std::string& name, std::size_t width, co
                                .counted = first_slice});
 }
 
-View<Real> Norm::allocate_statistics(Context& context) const {
-    return context.kept.allocate({2, context.batch.rows()});
+void Norm::plan_backward(Rooms& rooms) const {
+    const ArenaScope scope(rooms.shared);
+    partials(rooms);
 }
 
 // y = (x - mean) rstd weight + bias, or x rstd weight
@@ -78,15 +79,14 @@ void Norm::backward(View<Real> dx, View<const Real> dy, View<const Real> statist
         return;
     }
     const ArenaScope scope(context.shared);
-    const auto workers = static_cast<std::size_t>(context.team.size());
-    const View<Real> partials = context.shared.allocate({workers, 2 * width_});
-    Real* partial = partials.row(static_cast<std::size_t>(context.team.rank()));
+    const View<Real> all = partials(context);
+    Real* partial = all.row(static_cast<std::size_t>(context.team.rank()));
     std::fill(partial, partial + 2 * width_, Real(0));
     backward_rows(partial, partial + width_);
     context.team.barrier();
     const Range columns = context.team.share(width_);
-    for (std::size_t worker = 0; worker < workers; ++worker) {
-        const Real* sums = partials.row(worker);
+    for (std::size_t worker = 0; worker < context.workers; ++worker) {
+        const Real* sums = all.row(worker);
         add(store_.gradient(weight_).data + columns.first, sums + columns.first, columns.size());
         if (layer_norm) add(store_.gradient(bias_).data + columns.first, sums + width_ + columns.first, columns.size());
     }

@@ -14,8 +14,10 @@ public:
     Norm(ParameterStore& store, const std::string& name, std::size_t width, const ModelConfig& config, int group,
          bool first_slice);
 
-    /// Room for what forward keeps of each row: (rows, 2), mean and reciprocal deviation.
-    View<Real> allocate_statistics(Context& context) const;
+    /// Room for what forward keeps of each row, mean and reciprocal deviation: (2, rows).
+    static View<Real> statistics(Arena& arena, std::size_t rows) { return arena.allocate({2, rows}); }
+    /// The room that backward takes.
+    void plan_backward(Rooms& rooms) const;
     /// This worker's rows: y = norm(x). y: its rows alone (rows.size(), width); x and statistics: all rows.
     void forward(View<Real> y, View<Real> statistics, View<const Real> x, Range rows) const;
     /// y once more, the same bits.
@@ -26,6 +28,8 @@ public:
                   Context& context) const;
 
 private:
+    /// Of each worker the sums over its rows: of the weight's gradient, and of the bias's.
+    View<Real> partials(Rooms& rooms) const { return rooms.shared.allocate({rooms.workers, 2 * width_}); }
     ParameterStore& store_;
     std::size_t width_;
     Normalization kind_;

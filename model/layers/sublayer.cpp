@@ -15,6 +15,7 @@ Sublayer::Sublayer(ParameterStore& store, const ModelConfig& config, const std::
                    bool first_slice, std::uint32_t place, std::unique_ptr<Layer> inner)
     : pre_(letters(config.preprocess)),
       post_(letters(config.postprocess)),
+      width_(config.hidden),
       dropout_(config.residual_dropout),
       place_(place),
       inner_(std::move(inner)) {
@@ -22,34 +23,66 @@ Sublayer::Sublayer(ParameterStore& store, const ModelConfig& config, const std::
         norm_ = std::make_unique<Norm>(store, norm_name, config.hidden, config, group, first_slice);
 }
 
-View<Real> Sublayer::forward(View<Real> x, Context& context) const {
-    const Range mine = context.rows;
-    const std::size_t width = x.columns();
-    View<Real> y = context.kept.allocate(x.shape);
-    if (normalises_before()) {
-        const View<Real> statistics = norm_->allocate_statistics(context);
-        const ArenaScope scope(context.own);
-        const View<Real> h = context.own.allocate({mine.size(), width});
-        norm_->forward(h, statistics, x, mine);
-        inner_->forward(y, h, context);
-        context.keep(statistics);
-    } else {
-        inner_->forward(y, x.rows(mine), context);
+Sublayer::SublayerKept Sublayer::keep(Rooms& rooms) const {
+    const Shape all{rooms.all_rows(), width_};
+    SublayerKept kept{.y = rooms.kept.allocate(all), .before = {}, .after = {}, .normed = {}};
+    if (normalises_before()) kept.before = Norm::statistics(rooms.kept, rooms.all_rows());
+    if (normalises_after()) {
+        kept.after = Norm::statistics(rooms.kept, rooms.all_rows());
+        kept.normed = rooms.kept.allocate(all);
     }
-    context.keep(x);
+    return kept;
+}
+
+// Backwards, what stands before 'a' comes behind it: what 'd' and 'n' change there is not the residual's gradient.
+bool Sublayer::parts_gradients() const {
+    const std::string inner = post_.substr(0, std::min(post_.find('a'), post_.size()));
+    const bool residual = post_.find('a') != std::string::npos;
+    return residual && (inner.find('n') != std::string::npos || (inner.find('d') != std::string::npos && dropout_ > 0));
+}
+
+Sublayer::Work Sublayer::work(Rooms& rooms) const {
+    const Shape all{rooms.all_rows(), width_};
+    return {parts_gradients() ? rooms.shared.allocate(all) : View<Real>{}, rooms.shared.allocate(all),
+            normalises_before() ? rooms.shared.allocate(all) : View<Real>{}};
+}
+
+void Sublayer::plan_forward(Rooms& rooms) const {
+    keep(rooms);
+    const ArenaScope scope(rooms.own);
+    if (normalises_before()) own_rows(rooms);
+    inner_->plan_forward(rooms);
+}
+
+void Sublayer::plan_backward(Rooms& rooms) const {
+    const ArenaScope scope(rooms.shared);
+    work(rooms);
+    inner_->plan_backward(rooms);
+    if (norm_) norm_->plan_backward(rooms);
+}
+
+View<Real> Sublayer::forward(View<Real> x, Context& context) const {
+    context.begin(this, x);
+    const SublayerKept kept = keep(context);
+    const Range mine = context.rows;
+    if (normalises_before()) {
+        const ArenaScope scope(context.own);
+        const View<Real> h = own_rows(context);
+        norm_->forward(h, kept.before, x, mine);
+        inner_->forward(kept.y, h, context);
+    } else {
+        inner_->forward(kept.y, x.rows(mine), context);
+    }
+    View<Real> y = kept.y;
     for (char operation : post_) {
         if (operation == 'd') {
             const DropoutSite site = context.site(place_, dropout_);
             if (site.probability > 0) apply_dropout(y, y, site, context);
         } else if (operation == 'a') {
-            add(y.row(mine.first), x.row(mine.first), mine.size() * width);
+            add(y.row(mine.first), x.row(mine.first), mine.size() * width_);
         } else {
-            const View<Real> statistics = norm_->allocate_statistics(context);
-            const View<Real> normed = context.kept.allocate(x.shape);
-            norm_->forward(normed.rows(mine), statistics, y, mine);
-            context.keep(statistics);
-            context.keep(y);
-            y = normed;
+            norm_->forward(kept.normed.rows(mine), kept.after, y, mine);
+            y = kept.normed;
         }
     }
     return y;
@@ -59,11 +92,15 @@ View<Real> Sublayer::forward(View<Real> x, Context& context) const {
 // what goes on towards f moves to a buffer of its own.
 void Sublayer::backward(View<Real> gradient, Context& context) const {
     const Range mine = context.rows;
+    const View<Real> x = context.beginning(this).input;
+    Rooms rooms_then = context.again(this);
+    const SublayerKept kept = keep(rooms_then);
     const ArenaScope scope(context.shared);
+    const Work room = work(context);
     View<Real> inwards = gradient;
     bool residual = false;
     const auto leave_residual = [&] {
-        if (residual && inwards.data == gradient.data) inwards = context.shared.allocate(gradient.shape);
+        if (residual) inwards = room.inwards;
     };
     for (auto operation = post_.rbegin(); operation != post_.rend(); ++operation) {
         const View<const Real> from = inwards;
@@ -75,27 +112,22 @@ void Sublayer::backward(View<Real> gradient, Context& context) const {
         } else if (*operation == 'a') {
             residual = true;
         } else {
-            const View<Real> input = context.recall(), statistics = context.recall();
             leave_residual();
-            norm_->backward(inwards, from, statistics, input, false, context);
+            norm_->backward(inwards, from, kept.after, kept.y, false, context);
         }
     }
 
-    const View<Real> x = context.recall();
-    const View<Real> dh = context.shared.allocate(gradient.shape);
     if (normalises_before()) {
-        const View<Real> statistics = context.recall();
-        const View<Real> h = context.shared.allocate(gradient.shape);
-        norm_->apply(h.rows(mine), statistics, x, mine);
-        inner_->backward(dh, inwards, h, context);
-        norm_->backward(gradient, dh, statistics, x, residual, context);
+        norm_->apply(room.h.rows(mine), kept.before, x, mine);
+        inner_->backward(room.dh, inwards, room.h, context);
+        norm_->backward(gradient, room.dh, kept.before, x, residual, context);
     } else {
-        inner_->backward(dh, inwards, x, context);
-        const std::size_t count = mine.size() * gradient.columns();
+        inner_->backward(room.dh, inwards, x, context);
+        const std::size_t count = mine.size() * width_;
         if (residual)
-            add(gradient.row(mine.first), dh.row(mine.first), count);
+            add(gradient.row(mine.first), room.dh.row(mine.first), count);
         else
-            std::copy_n(dh.row(mine.first), count, gradient.row(mine.first));
+            std::copy_n(room.dh.row(mine.first), count, gradient.row(mine.first));
     }
     context.team.barrier();  // before the next layer takes the temporaries
 }

@@ -14,6 +14,9 @@ namespace ulmpi {
 class Layer {
 public:
     virtual ~Layer() = default;
+    /// Take the room that forward and backward take; what forward keeps stays taken.
+    virtual void plan_forward(Rooms& rooms) const = 0;
+    virtual void plan_backward(Rooms& rooms) const = 0;
     /// y = f(x) on this worker's rows. y: all rows; x: this worker's rows alone. Sums over slices.
     virtual void forward(View<Real> y, View<const Real> x, Context& context) const = 0;
     /// dx = (dy/dx)^T dy, and adds to the gradients of the parameters. x is forward's input again, here of all rows.
@@ -28,14 +31,34 @@ public:
     Sublayer(ParameterStore& store, const ModelConfig& config, const std::string& norm_name, int group,
              bool first_slice, std::uint32_t place, std::unique_ptr<Layer> inner);
 
-    /// Returns x', allocated in context.kept.
+    void plan_forward(Rooms& rooms) const;
+    void plan_backward(Rooms& rooms) const;
+    /// Returns x', which is kept.
     View<Real> forward(View<Real> x, Context& context) const;
     /// Turns `gradient`, dL/dx', into dL/dx in place.
     void backward(View<Real> gradient, Context& context) const;
 
 private:
     bool normalises_before() const { return pre_ == "n"; }
+    bool normalises_after() const { return post_.find('n') != std::string::npos; }
+    /// y: f(pre(x)), then the input of the norm behind it, whose output is `normed`; `before` and `after`: statistics
+    /// of the norms that there are.
+    struct SublayerKept {
+        View<Real> y, before, after, normed;
+    };
+    SublayerKept keep(Rooms& rooms) const;
+    /// h: pre(x) once more. inwards: of dL/dx', what goes on towards f, where it is not the residual's gradient too.
+    struct Work {
+        View<Real> inwards, dh, h;
+    };
+    Work work(Rooms& rooms) const;
+    /// pre(x) of this worker's rows.
+    View<Real> own_rows(Rooms& rooms) const { return rooms.own.allocate({rooms.rows.size(), width_}); }
+    /// Whether something changes the gradient on its way from where x was added towards f.
+    bool parts_gradients() const;
+
     std::string pre_, post_;
+    std::size_t width_;
     double dropout_;
     std::uint32_t place_;
     std::unique_ptr<Norm> norm_;  ///< none where the strings have no 'n'

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/random_key.hpp"
-#include "jobs/fit_baselines.hpp"
 
 namespace ulmpi {
 namespace {
@@ -159,21 +158,6 @@ TEST(LinearFit, KeepsToItsRoom) {
     const LinearFit small = fit(set, 3, alone(), {.most_weights = 90});
     EXPECT_LT(small.model.bytes().size(), fit(set, 3, alone()).model.bytes().size() / 2);
     EXPECT_LT(small.model.summary().error, 0.55);
-}
-
-// Whatever time there is for pieces of words, what is compared with stays the same.
-TEST(Compare, PiecesOfWordsWhereThereIsTime) {
-    const Set set = made_up_set(60, 2);
-    LabelledSet train;
-    train.texts = set.texts;
-    train.labels = set.labels;
-    train.classes = {"a", "b"};
-    const Compared hurried = compare(train, nullptr, 0, 1, 0, Communicator::world());
-    const Compared patient = compare(train, nullptr, 0, 1, 1e9, Communicator::world());
-    EXPECT_FALSE(hurried.words.model.kinds().pieces);
-    EXPECT_TRUE(patient.words.model.kinds().pieces);
-    EXPECT_EQ(to_json(hurried.baselines), to_json(patient.baselines));
-    EXPECT_GT(hurried.seconds, 0);
 }
 
 }  // namespace

@@ -176,7 +176,7 @@ TEST(StageDocumentsTest, MemoryDoesNotGrowWithTheDocument) {
             }
             const auto total = [&](std::size_t most, std::size_t documents) {
                 const BatchPlan plan{most, config.context, 1, 2, training, Precision::fp32, documents};
-                return activation_bytes(config, ClassifierConfig{.classes = 10}, {}, plan).total(plan);
+                return planned_bytes(config, ClassifierConfig{.classes = 10}, plan).total(plan);
             };
             EXPECT_LE(total(sequences, 1) + bytes, total(4, 0)) << hidden << (training ? ", training" : ", predicting");
         }
@@ -190,8 +190,9 @@ TEST(StageDocumentsTest, MemoryIsWhatWasPlanned) {
         TinyModel model(config, ClassifierConfig{.classes = classes, .hidden = 10});
         model.pass(batches_of(set, context, micro_batch), options(true));
         const ActivationBytes used = model.stage.most_used(),
-                              planned = activation_bytes(config, ClassifierConfig{.classes = classes, .hidden = 10}, {},
-                                                         {micro_batch, context, 1, 1, true, Precision::fp32, 2});
+                              planned =
+                                  model.stage.activation_bytes({micro_batch, context, 1, 1, true, Precision::fp32, 2});
+        // Two chunks of a long document are a micro-batch.
         EXPECT_LE(used.kept, planned.kept);
         EXPECT_LE(used.shared, planned.shared);
         EXPECT_LE(used.own, planned.own);

@@ -112,6 +112,13 @@ public:
     Stage stage;
 };
 
+/// What a whole model's activations take; no weight is made.
+inline ActivationBytes planned_bytes(const ModelConfig& config, const HeadConfig& head, const BatchPlan& plan) {
+    const Communicator everybody = Communicator::world(), alone = everybody.split(everybody.rank(), 0);
+    ParameterStore store;
+    return Stage(config, head, store, {}, alone).activation_bytes(plan);
+}
+
 /// A name and a model: what the tests of stages go through.
 struct NamedConfig {
     const char* name;

@@ -1,14 +1,11 @@
 #pragma once
-// How much memory a rank will need, before anything is allocated.
+// What a stage makes room for, and how much that is.
 
 #include <cstddef>
-#include <optional>
-#include <string>
 
 #include "base/slice.hpp"
 #include "model/config.hpp"
 #include "model/kernels/factor.hpp"
-#include "model/layers/classifier_head.hpp"
 
 namespace ulmpi {
 
@@ -41,8 +38,5 @@ struct ActivationBytes {
                pools;
     }
 };
-
-ActivationBytes activation_bytes(const ModelConfig&, const std::optional<ClassifierConfig>&, const StagePlace&,
-                                 const BatchPlan&);
 
 }  // namespace ulmpi

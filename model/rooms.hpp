@@ -1,0 +1,54 @@
+#pragma once
+// Where activations live while a micro-batch goes through the layers. A layer takes its room by one function each for
+// what it keeps and for what it works in; forward, backward and the memory plan call the same, the plan on arenas that
+// have no memory and only add up.
+
+#include <cstddef>
+
+#include "base/slice.hpp"
+#include "model/arena.hpp"
+#include "model/kernels/bfloat16.hpp"
+#include "model/kernels/factor.hpp"
+#include "model/real.hpp"
+#include "model/tensor.hpp"
+
+namespace ulmpi {
+
+/// What forward keeps of a tensor: its values, or, where products take rounded factors, the rounded values alone in
+/// half the room. Of either, one is there.
+struct Kept {
+    View<Real> full;
+    View<BFloat16> rounded;
+    std::size_t columns() const { return full.empty() ? rounded.columns() : full.columns(); }
+};
+
+/// One worker's view: of its own arena, and of those that all workers of the rank share, whose addresses they agree on
+/// because each takes the same room in the same order.
+struct Rooms {
+    std::size_t sequences = 0, length = 0;  ///< of the micro-batch
+    std::size_t workers = 1;
+    Range rows = {};                        ///< of the micro-batch's rows, this worker's
+    Precision precision = Precision::fp32;  ///< of the products of linear layers
+    Arena kept = {};                        ///< shared, lives until backward of this micro-batch is done
+    Arena shared = {};                      ///< shared temporaries: handed back only behind a barrier
+    Arena own = {};                         ///< this worker's temporaries
+
+    std::size_t all_rows() const { return sequences * length; }
+
+    /// Room for a tensor that forward keeps.
+    Kept keep(Shape shape) {
+        if (precision == Precision::fp32) return {kept.allocate(shape), {}};
+        return {{}, kept.allocate<BFloat16>(shape)};
+    }
+    /// Where this worker's rows of it are computed: in their place, or in its own arena.
+    View<Real> open(const Kept& what) {
+        if (precision != Precision::fp32) return own.allocate({rows.size(), what.columns()});
+        return what.full.empty() ? View<Real>{} : what.full.rows(rows);
+    }
+    /// For the rounded form of a factor of that shape; empty where factors are not rounded.
+    View<BFloat16> rounding(Arena& arena, Shape shape) const {
+        return precision == Precision::fp32 ? View<BFloat16>{} : arena.allocate<BFloat16>(shape);
+    }
+};
+
+}  // namespace ulmpi

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 
-#include "model/layers/attention.hpp"
-#include "model/layers/feed_forward.hpp"
-#include "model/layers/lm_head.hpp"
+#include "model/families/decoder.hpp"
 
 namespace ulmpi {
 namespace {
@@ -31,7 +29,7 @@ void check_tokens(const std::vector<Token>& tokens, Token least, std::size_t cou
         "a token lies outside the vocabulary, or a label outside the classes");
 }
 
-std::span<std::byte> bytes_of(View<Real> view) { return std::as_writable_bytes(view.flat()); }
+std::span<std::byte> bytes_of(const Flow& flow) { return std::as_writable_bytes(flow[Lane::hidden].flat()); }
 
 /// Of a matrix with a row for each document, or of none.
 void append_row(std::vector<float>& to, std::span<const float> rows, std::size_t row, std::size_t columns) {
@@ -44,49 +42,14 @@ void append_row(std::vector<float>& to, std::span<const float> rows, std::size_t
 
 Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
              const Communicator& tensor)
-    : config_(config), place_(place), tensor_(tensor), blocks_here_(place.blocks(config)), head_config_(head) {
-    const bool first_slice = place.slice == 0, ties_here = place.last() && config.tied && !head;
-    std::optional<ParameterId> tokens;
-    if (place.first() || ties_here)
-        tokens = declare_token_embedding(store, config, place.slice, place.slices, place.first());
-    if (place.stages > 1 && config.tied && !head) shared_embedding_ = tokens;
-    if (place.first()) embedding_ = std::make_unique<Embedding>(store, config, *tokens, place.slice, place.slices);
-    for (std::size_t block = blocks_here_.first; block < blocks_here_.last; ++block) {
-        const std::string name = fmt::format("block.{}.", block);
-        const int group = group_of(block);
-        const std::uint32_t dropout_place = dropout_place_of_block(block);
-        const auto around = [&](const char* norm, std::uint32_t place_here, std::unique_ptr<Layer> inner) {
-            return std::make_unique<Sublayer>(store, config, name + norm, group, first_slice, place_here,
-                                              std::move(inner));
-        };
-        Block made;
-        made.attention = around("norm1", dropout_place + 1,
-                                std::make_unique<Attention>(store, config, name + "attention", group, place.slice,
-                                                            place.slices, dropout_place));
-        made.feed_forward =
-            around("norm2", dropout_place + 2,
-                   std::make_unique<FeedForward>(store, config, name + "ffn", group, place.slice, place.slices));
-        blocks_.push_back(std::move(made));
-    }
-    if (!place.last()) return;
-    std::unique_ptr<Norm> norm;
-    if (config.final_norm())
-        norm = std::make_unique<Norm>(store, "final_norm", config.hidden, config, static_cast<int>(config.layers),
-                                      first_slice);
-    if (head) {
-        auto classifier = std::make_unique<ClassifierHead>(store, config, *head, std::move(norm), first_slice);
-        classifier_ = classifier.get();
-        head_ = std::move(classifier);
-    } else {
-        const ParameterId output = config.tied ? *tokens : declare_output(store, config, place.slice, place.slices);
-        head_ = std::make_unique<LmHead>(store, config, output, std::move(norm), place.slice, place.slices);
-    }
-}
+    : config_(config), place_(place), tensor_(tensor), head_config_(head), made_(decoder(config, head, store, place)) {}
 
 Stage::Ends Stage::ends(Rooms& rooms, bool training) const {
     const Shape all{rooms.all_rows(), config_.hidden};
-    return {training ? rooms.kept.allocate(all) : View<Real>{},
-            place_.first() ? View<Real>{} : rooms.kept.allocate(all)};
+    Ends room;
+    if (training) room.gradient[Lane::hidden] = rooms.kept.allocate(all);
+    if (!place_.first()) room.input[Lane::hidden] = rooms.kept.allocate(all);
+    return room;
 }
 
 // Of the first worker, whose share of the rows is the largest; its arenas have no memory and only add up.
@@ -98,15 +61,13 @@ ActivationBytes Stage::activation_bytes(const BatchPlan& plan) const {
                 .rows = even_slice(plan.sequences * plan.length, workers, 0),
                 .precision = plan.precision};
     ends(rooms, plan.training);
-    if (embedding_) embedding_->plan_forward(rooms);
-    for (const Block& block : blocks_)
-        for (const Sublayer* sublayer : {block.attention.get(), block.feed_forward.get()}) {
-            sublayer->plan_forward(rooms);
-            if (plan.training) sublayer->plan_backward(rooms);
-        }
-    if (head_) head_->plan(rooms, plan.training);
+    for (const auto& [group, module] : made_.modules) {
+        module->plan_forward(rooms);
+        if (plan.training) module->plan_backward(rooms);
+    }
+    if (made_.head) made_.head->plan(rooms, plan.training);
     Arena pools;
-    if (classifier_) classifier_->allocate_pools(plan.documents, pools);
+    if (made_.classifier) made_.classifier->allocate_pools(plan.documents, pools);
     return {rooms.kept.most_used(), rooms.shared.most_used(), rooms.own.most_used(), pools.most_used()};
 }
 
@@ -176,9 +137,9 @@ void Stage::list_documents() {
             documents += batch.documents();
     }
     check(long_.documents.size() <= plan_.documents, "more documents in chunks than planned");
-    scores_.assign(options_->predict && head_ ? documents * head_->outputs() : 0, 0);
+    scores_.assign(options_->predict && made_.head ? documents * made_.head->outputs() : 0, 0);
     Arena arena(long_.memory);
-    if (classifier_) long_.pools = classifier_->allocate_pools(long_.documents.size(), arena);
+    if (made_.classifier) long_.pools = made_.classifier->allocate_pools(long_.documents.size(), arena);
 }
 
 std::vector<int> Stage::micro_batches(bool partial) const {
@@ -191,29 +152,28 @@ std::vector<int> Stage::micro_batches(bool partial) const {
 void Stage::judge_documents(const Team& team) {
     team.single([&] {
         long_.judged = true;
-        if (!classifier_) return;
+        if (!made_.classifier) return;
         Arena arena(shared_);
         if (!options_->predict) {
-            worker_loss_[0] += classifier_->judge(long_.pools, long_.documents, *options_, plan_.sequences, arena);
+            worker_loss_[0] += made_.classifier->judge(long_.pools, long_.documents, *options_, plan_.sequences, arena);
             return;
         }
-        const std::size_t classes = classifier_->outputs();
+        const std::size_t classes = made_.classifier->outputs();
         std::vector<Real> probabilities(long_.documents.size() * classes);
-        classifier_->predict({probabilities.data(), {long_.documents.size(), classes}}, long_.pools, long_.documents,
-                             *options_, plan_.sequences, arena);
+        made_.classifier->predict({probabilities.data(), {long_.documents.size(), classes}}, long_.pools,
+                                  long_.documents, *options_, plan_.sequences, arena);
         for (std::size_t i = 0; i < long_.documents.size(); ++i)
             std::copy_n(probabilities.data() + i * classes, classes, scores_.data() + long_.score_rows[i] * classes);
     });
 }
 
-bool Stage::trains_blocks(int first_trained_group) const {
-    return blocks_here_.size() > 0 && group_of(blocks_here_.last - 1) >= first_trained_group;
+bool Stage::trains_modules(int first_trained_group) const {
+    return !made_.modules.empty() && made_.modules.back().group >= first_trained_group;
 }
 
-// Block b is group b + 1, so the highest group of the stage before is this stage's first block.
 GradientEdges Stage::gradient_edges(int first_trained_group) const {
-    return {.to_stage_before = !place_.first() && static_cast<int>(blocks_here_.first) >= first_trained_group,
-            .from_stage_after = !place_.last() && trains_blocks(first_trained_group)};
+    return {.to_stage_before = !place_.first() && made_.group_before >= first_trained_group,
+            .from_stage_after = !place_.last() && trains_modules(first_trained_group)};
 }
 
 std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
@@ -237,38 +197,32 @@ std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
     Context& context =
         mine.context.emplace(Context{rooms, team, tensor_, place_.slices, batch, *options_, first_keys_[index]});
     const Ends room = ends(context, options_->training);
-    mine.input = room.input;
+    mine.flow = room.input;
     mine.gradient = room.gradient;
-    mine.output = {};
-    return place_.first() ? std::span<std::byte>{} : bytes_of(mine.input);
+    return place_.first() ? std::span<std::byte>{} : bytes_of(mine.flow);
 }
 
 std::span<const std::byte> Stage::forward(int slot, int micro_batch, const Team& team) {
     Passage& mine = passage(slot, team);
-    Context& context = *mine.context;
-    View<Real> x = embedding_ ? embedding_->forward(context) : mine.input;
-    for (const Block& block : blocks_) {
-        x = block.attention->forward(x, context);
-        x = block.feed_forward->forward(x, context);
-    }
-    mine.output = x;
-    if (head_) head_forward(micro_batch, mine, team);
-    return place_.last() ? std::span<const std::byte>{} : bytes_of(x);
+    for (const auto& [group, module] : made_.modules) module->forward(mine.flow, *mine.context);
+    if (made_.head) head_forward(micro_batch, mine, team);
+    return place_.last() ? std::span<const std::byte>{} : bytes_of(mine.flow);
 }
 
 void Stage::head_forward(int micro_batch, Passage& mine, const Team& team) {
     Context& context = *mine.context;
     const MicroBatch& batch = context.batch;
+    const View<Real> output = mine.flow[Lane::hidden], gradient = mine.gradient[Lane::hidden];
     team.barrier();
     if (batch.partial && !long_.judged) {
-        classifier_->pool_chunks(pools_of(batch), mine.output, context);
+        made_.classifier->pool_chunks(pools_of(batch), output, context);
     } else if (batch.partial) {
-        classifier_->spread_gradient(mine.gradient, pools_of(batch), mine.output, context);
+        made_.classifier->spread_gradient(gradient, pools_of(batch), output, context);
     } else if (options_->predict) {
-        const std::size_t outputs = head_->outputs(), row = score_rows_[static_cast<std::size_t>(micro_batch)];
-        head_->predict({scores_.data() + row * outputs, {batch.documents(), outputs}}, mine.output, context);
+        const std::size_t outputs = made_.head->outputs(), row = score_rows_[static_cast<std::size_t>(micro_batch)];
+        made_.head->predict({scores_.data() + row * outputs, {batch.documents(), outputs}}, output, context);
     } else {
-        head_->forward(mine.gradient, mine.output, context);
+        made_.head->forward(gradient, output, context);
         worker_loss_[static_cast<std::size_t>(team.rank())] += context.loss;
     }
 }
@@ -277,17 +231,13 @@ std::span<std::byte> Stage::output_gradient(int slot, const Team& team) {
     return bytes_of(passage(slot, team).gradient);
 }
 
-// The blocks backwards down to the lowest that is trained: what is frozen below computes nothing.
+// The modules backwards down to the lowest that is trained: what is frozen below computes nothing.
 std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     Passage& mine = passage(slot, team);
     Context& context = *mine.context;
     team.barrier();
-    for (std::size_t block = blocks_.size(); block-- > 0;) {
-        if (!context.trains(group_of(blocks_here_.first + block))) break;
-        blocks_[block].feed_forward->backward(mine.gradient, context);
-        blocks_[block].attention->backward(mine.gradient, context);
-    }
-    if (embedding_ && context.trains(0)) embedding_->backward(mine.gradient, context);
+    for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made)
+        made->module->backward(mine.gradient, context);
     if (team.leader()) {
         most_used_.kept = std::max(most_used_.kept, context.kept.most_used());
         most_used_.shared = std::max(most_used_.shared, context.shared.most_used());

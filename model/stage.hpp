@@ -1,6 +1,6 @@
 #pragma once
-// The part of the model that this rank computes: the blocks of one pipeline stage, one slice of each, with the
-// embedding in front on the first stage and a head behind on the last.
+// The part of the model that this rank computes: the modules of one pipeline stage, one slice of each, with a head
+// behind on the last.
 
 #include <memory>
 #include <optional>
@@ -8,16 +8,10 @@
 
 #include "model/batch_plan.hpp"
 #include "model/config.hpp"
-#include "model/layers/classifier_head.hpp"
-#include "model/layers/embedding.hpp"
-#include "model/layers/head.hpp"
-#include "model/layers/sublayer.hpp"
+#include "model/families/family.hpp"
 #include "parallel/pipeline_player.hpp"
 
 namespace ulmpi {
-
-/// What the model ends in: a language model head, or a classifier.
-using HeadConfig = std::optional<ClassifierConfig>;
 
 /// Declares its parameters when built; the store is allocated afterwards. Activations are allocated by prepare().
 class Stage : public PipelineStage {
@@ -33,7 +27,7 @@ public:
     void start(const std::vector<MicroBatch>& batches, const PassOptions& options);
     /// Which gradients go over this stage's edges, and whether it computes any, with the groups below `first` frozen.
     GradientEdges gradient_edges(int first_trained_group) const;
-    bool trains_blocks(int first_trained_group) const;
+    bool trains_modules(int first_trained_group) const;
     /// Of the pass's micro-batches, in order: those whose documents have chunks in several of them, or the others.
     std::vector<int> micro_batches(bool partial) const;
     /// Once the partial ones have gone forward, all workers: the last stage's head judges their documents. From then on
@@ -54,19 +48,15 @@ public:
     const std::vector<Real>& scores() const { return scores_; }
     const ModelConfig& config() const { return config_; }
     const StagePlace& place() const { return place_; }
-    /// The tied copy of the token embedding on a last stage that is not the first, or on the first: to be summed.
-    std::optional<ParameterId> shared_embedding() const { return shared_embedding_; }
+    std::optional<ParameterId> shared_embedding() const { return made_.shared_embedding; }
     /// Most bytes that each kind of arena has held, for the test of the plan.
     ActivationBytes most_used() const;
 
 private:
-    struct Block {
-        std::unique_ptr<Sublayer> attention, feed_forward;
-    };
     /// One worker's view of the micro-batch in a slot.
     struct Passage {
         std::optional<Context> context;
-        View<Real> input, output, gradient;
+        Flow flow, gradient;  ///< the former of what forward returned
     };
     struct Slot {
         ArenaMemory kept;
@@ -80,9 +70,9 @@ private:
         DocumentPools pools;
         bool judged = false;
     };
-    /// Room for what goes in and, in training, for the gradient, which goes through the blocks in place.
+    /// Room for what goes in and, in training, for its gradient.
     struct Ends {
-        View<Real> gradient, input;
+        Flow gradient, input;
     };
     Ends ends(Rooms& rooms, bool training) const;
     Passage& passage(int slot, const Team& team) {
@@ -93,18 +83,11 @@ private:
     DocumentPools pools_of(const MicroBatch& batch) const {
         return long_.pools.rows({batch.first_document, batch.first_document + batch.documents()});
     }
-    int group_of(std::size_t block) const { return static_cast<int>(block) + 1; }
-
     ModelConfig config_;
     StagePlace place_;
     const Communicator& tensor_;
-    Range blocks_here_;
-    std::unique_ptr<Embedding> embedding_;
-    std::vector<Block> blocks_;
-    std::unique_ptr<Head> head_;
-    const ClassifierHead* classifier_ = nullptr;  ///< the head, if it is one
     HeadConfig head_config_;
-    std::optional<ParameterId> shared_embedding_;
+    StageModules made_;
 
     BatchPlan plan_;
     std::vector<Slot> slots_;

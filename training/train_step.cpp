@@ -26,7 +26,7 @@ void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOp
     const Topology& topology = trainee.topology;
     judge_documents(stage, topology, team);
     const bool head_alone = options.first_trained_group > static_cast<int>(stage.config().layers);
-    const bool goes_back = options.training && stage.trains_blocks(options.first_trained_group);
+    const bool goes_back = options.training && stage.trains_modules(options.first_trained_group);
     const std::vector<Action> actions =
         head_alone ? forward_of(stage.micro_batches(false))
                    : training_actions(trainee.schedule, stage.place().stage, stage.place().stages,
@@ -35,13 +35,14 @@ void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOp
                   topology.pipeline, team, topology.timeline);
 }
 
-// Tied embeddings live on the first and the last stage, each with the gradient of its own use.
+// Tied embeddings live on the first and the last stage, each with the gradient of its own use. What is frozen has none.
 void sum_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
     team.single([&] {
         ParameterStore& store = trainee.parameters;
         if (const auto shared = trainee.stage.shared_embedding(); shared && options.first_trained_group == 0)
             trainee.topology.ends.all_reduce_sum(store.gradient(*shared).flat());
-        trainee.topology.data.all_reduce_sum(store.gradients());
+        for (const std::span<Real> trained : store.gradients_from(options.first_trained_group))
+            trainee.topology.data.all_reduce_sum(trained);
     });
 }
 

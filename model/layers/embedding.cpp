@@ -61,7 +61,7 @@ Embedding::Embedding(ParameterStore& store, const ModelConfig& config, Parameter
 }
 
 // x_r = sum over slices of E[token_r] + P[position_r]
-View<Real> Embedding::forward(Context& context) const {
+void Embedding::forward(Flow& flow, Context& context) const {
     const Range mine = context.rows;
     const View<Real> x = keep(context);
     const View<const Real> table = store_.value(tokens_);
@@ -82,12 +82,13 @@ View<Real> Embedding::forward(Context& context) const {
         });
     const DropoutSite site = context.site(dropout_place, dropout_);
     if (site.probability > 0) apply_dropout(x, x, site, context);
-    return x;
+    flow[Lane::hidden] = x;
 }
 
 // dE[token_r] += dx_r,  dP[t] += sum over sequences of dx at t. A worker adds to the ids and positions that are its
 // own, in the order of the rows, so that no sum depends on timing.
-void Embedding::backward(View<Real> dx, Context& context) const {
+void Embedding::backward(Flow& gradient, Context& context) const {
+    const View<Real> dx = gradient[Lane::hidden];
     const DropoutSite site = context.site(dropout_place, dropout_);
     if (site.probability > 0) apply_dropout(dx, dx, site, context);
     context.team.barrier();

@@ -5,6 +5,7 @@
 
 #include "model/config.hpp"
 #include "model/context.hpp"
+#include "model/layers/module.hpp"
 #include "model/parameters.hpp"
 
 namespace ulmpi {
@@ -17,14 +18,14 @@ ParameterId declare_token_embedding(ParameterStore& store, const ModelConfig& co
 /// The ids that slice `slice` holds.
 Range vocabulary_slice(const ModelConfig& config, int slice, int slices);
 
-class Embedding {
+class Embedding : public Module {
 public:
     Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices);
-    void plan_forward(Rooms& rooms) const { keep(rooms); }
-    /// Returns x, (rows, d), which is kept.
-    View<Real> forward(Context& context) const;
-    /// Adds to the gradients; dx is used up.
-    void backward(View<Real> dx, Context& context) const;
+    void plan_forward(Rooms& rooms) const override { keep(rooms); }
+    void plan_backward(Rooms&) const override {}
+    void forward(Flow& flow, Context& context) const override;
+    /// The gradient is used up.
+    void backward(Flow& gradient, Context& context) const override;
 
 private:
     View<Real> keep(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), width_}); }

@@ -61,7 +61,8 @@ void Sublayer::plan_backward(Rooms& rooms) const {
     if (norm_) norm_->plan_backward(rooms);
 }
 
-View<Real> Sublayer::forward(View<Real> x, Context& context) const {
+void Sublayer::forward(Flow& flow, Context& context) const {
+    const View<Real> x = flow[Lane::hidden];
     context.begin(this, x);
     const SublayerKept kept = keep(context);
     const Range mine = context.rows;
@@ -85,13 +86,14 @@ View<Real> Sublayer::forward(View<Real> x, Context& context) const {
             y = kept.normed;
         }
     }
-    return y;
+    flow[Lane::hidden] = y;
 }
 
 // The operations backwards. Where x was added, the gradient itself is also the residual's: it stays in `gradient`, and
 // what goes on towards f moves to a buffer of its own.
-void Sublayer::backward(View<Real> gradient, Context& context) const {
+void Sublayer::backward(Flow& gradients, Context& context) const {
     const Range mine = context.rows;
+    const View<Real> gradient = gradients[Lane::hidden];
     const View<Real> x = context.beginning(this).input;
     Rooms rooms_then = context.again(this);
     const SublayerKept kept = keep(rooms_then);

@@ -5,6 +5,7 @@
 
 #include "model/config.hpp"
 #include "model/context.hpp"
+#include "model/layers/module.hpp"
 #include "model/layers/norm.hpp"
 
 namespace ulmpi {
@@ -25,18 +26,16 @@ public:
 };
 
 /// x' = post(x, f(pre(x))), wired by two strings (tensor2tensor's layer_prepostprocess; config.hpp).
-class Sublayer {
+class Sublayer : public Module {
 public:
     /// `place` numbers this sublayer's dropout in the whole model.
     Sublayer(ParameterStore& store, const ModelConfig& config, const std::string& norm_name, int group,
              bool first_slice, std::uint32_t place, std::unique_ptr<Layer> inner);
 
-    void plan_forward(Rooms& rooms) const;
-    void plan_backward(Rooms& rooms) const;
-    /// Returns x', which is kept.
-    View<Real> forward(View<Real> x, Context& context) const;
-    /// Turns `gradient`, dL/dx', into dL/dx in place.
-    void backward(View<Real> gradient, Context& context) const;
+    void plan_forward(Rooms& rooms) const override;
+    void plan_backward(Rooms& rooms) const override;
+    void forward(Flow& flow, Context& context) const override;
+    void backward(Flow& gradients, Context& context) const override;
 
 private:
     bool normalises_before() const { return pre_ == "n"; }

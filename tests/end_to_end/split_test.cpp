@@ -77,6 +77,24 @@ TEST(SplitTest, ReplicasTalkOnceAStep) {
     EXPECT_EQ(counts.forward, 0);
 }
 
+// With gradual unfreezing the first epochs train the head alone.
+TEST(SplitTest, FrozenMeansSilent) {
+    const ModelConfig config = model(3);
+    Training t(config, ClassifierConfig{.classes = 3, .hidden = 10}, Communicator::world(), {1, 1}, 2, 1);
+    const std::vector<MicroBatch> batches{random_labelled_batch(config, 0, 2, config.context, 3, 1)};
+    for (int first = 0; first <= 4; ++first) {
+        std::size_t trained = 0;
+        for (const Parameter& p : t.store.parameters())
+            if (p.group >= first) trained += p.size();
+        all_reduces = 0;
+        elements_all_reduced = 0;
+        t.step(batches, 4, 1 + static_cast<std::uint64_t>(first), 0, first);
+        EXPECT_EQ(all_reduces, 1) << first;
+        EXPECT_GE(elements_all_reduced, static_cast<long long>(trained)) << first;
+        EXPECT_LE(elements_all_reduced, static_cast<long long>(trained + 16 * t.store.parameters().size())) << first;
+    }
+}
+
 TEST(SplitTest, StagesOfATiedModelTalkOnceAStep) {
     const Counts tied = count(model(4), {2, 1});
     EXPECT_EQ(tied.training, 1) << "the gradients of the two uses of the embedding";

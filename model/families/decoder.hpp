@@ -1,0 +1,11 @@
+#pragma once
+// The decoder-only Transformer: an embedding, blocks of causal self-attention and a feed-forward layer, a head.
+
+#include "model/families/family.hpp"
+
+namespace ulmpi {
+
+/// The part of it that stands at `place`. Group 0 is the embedding, block b is group b + 1, the head layers + 1.
+StageModules decoder(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place);
+
+}  // namespace ulmpi

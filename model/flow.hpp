@@ -1,0 +1,28 @@
+#pragma once
+// What goes from one module to the next, and over a pipeline's edges.
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "model/real.hpp"
+#include "model/tensor.hpp"
+
+namespace ulmpi {
+
+/// A tensor's part in the flow. hidden: the states that every module turns into new ones.
+enum class Lane : std::size_t { hidden };
+inline constexpr std::size_t lane_count = 1;
+
+/// The tensors under way, (rows, width) each, which an arena owns; those that are not there are empty. Backwards: their
+/// gradients, which modules turn from those of what they returned into those of what they took, in place.
+class Flow {
+public:
+    View<Real>& operator[](Lane lane) { return lanes_[static_cast<std::size_t>(lane)]; }
+    View<Real> operator[](Lane lane) const { return lanes_[static_cast<std::size_t>(lane)]; }
+
+private:
+    std::array<View<Real>, lane_count> lanes_{};
+};
+
+}  // namespace ulmpi

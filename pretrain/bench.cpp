@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <array>
+
 #include "model/kernels/gemm.hpp"
+#include "model/kernels/instruction_peak.hpp"
 #include "parallel/run_main.hpp"
 #include "training/metrics.hpp"
 #include "training/profile.hpp"
@@ -21,42 +24,51 @@ double peak_megabytes() {
     return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-}  // namespace
-
-int bench_step_command(std::span<const std::string> arguments, const Communicator& world) {
+/// What the command can be told.
+struct BenchOptions {
     ShapeOptions shape;
-    LayoutOptions layout_options;
-    TrainingOptions training;
+    LayoutOptions layout;
     std::size_t vocabulary = 8192, accumulate = 1;
     int steps = 8;
     std::string profile;
+
+    void declare(OptionTable& table) {
+        table.example(
+            "--num-layers 6 --hidden-size 512 --num-attention-heads 8 --seq-length 256 --micro-batch-size 8 "
+            "--vocab-size 8192");
+        table.group("Bench");
+        table.add("vocab-size", vocabulary, "token ids");
+        table.range("vocab-size", 1, 1 << 28);
+        table.add("steps", steps, "updates timed, after two that are not");
+        table.range("steps", 1, 100000);
+        table.add("micro-batches", accumulate, "micro-batches per update and replica");
+        table.range("micro-batches", 1, 100000);
+        add_profile_option(table, profile);
+        add_shape_options(table, shape);
+        add_layout_options(table, layout);
+    }
+};
+
+}  // namespace
+
+int bench_step_command(std::span<const std::string> arguments, const Communicator& world) {
+    BenchOptions asked;
+    const TrainingOptions training;
     OptionTable table("bench step", "Times one training step of a shape on random tokens.");
-    table.example(
-        "--num-layers 6 --hidden-size 512 --num-attention-heads 8 --seq-length 256 --micro-batch-size 8 --vocab-size "
-        "8192");
-    table.group("Bench");
-    table.add("vocab-size", vocabulary, "token ids");
-    table.range("vocab-size", 1, 1 << 28);
-    table.add("steps", steps, "updates timed, after two that are not");
-    table.range("steps", 1, 100000);
-    table.add("micro-batches", accumulate, "micro-batches per update and replica");
-    table.range("micro-batches", 1, 100000);
-    add_profile_option(table, profile);
-    add_shape_options(table, shape);
-    add_layout_options(table, layout_options);
+    asked.declare(table);
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
 
     ModelConfig config = together(world, [&] {
-        if (world.rank() == 0) check_profile(profile);
-        ModelConfig resolved = shape.resolved();
-        resolved.vocabulary = vocabulary;
+        if (world.rank() == 0) check_profile(asked.profile);
+        ModelConfig resolved = asked.shape.resolved();
+        resolved.vocabulary = asked.vocabulary;
         check_model(resolved);
         return resolved;
     });
-    const Layout layout = layout_from(layout_options, world);
+    const Layout layout = layout_from(asked.layout, world);
     together(world, [&] { check_layout(config, layout.extents.pipeline, layout.extents.tensor); });
-    const std::size_t rows = layout_options.micro_batch * accumulate;  // of a replica
-    const std::size_t micro_batch = fitted_micro_batch(layout_options.micro_batch, config.context, layout.threads);
+    const std::size_t rows = asked.layout.micro_batch * asked.accumulate;  // of a replica
+    const std::size_t micro_batch = fitted_micro_batch(asked.layout.micro_batch, config.context, layout.threads);
     const auto micro_batches = static_cast<int>((rows + micro_batch - 1) / micro_batch);
     RankModel model(world, layout, config, {}, {micro_batch, config.context, micro_batches}, training.adamw);
     model.store.initialize(training.seed);
@@ -66,21 +78,22 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     const auto tokens = static_cast<double>(global_rows * config.context);
     const auto plan = [&](std::uint64_t step) { return random_text(model, step, global_rows, micro_batch); };
     time_steps(model, plan, 0, [](const StepTimes& times) { return times.seconds.size() == 2; });
-    begin_profile(model, profile);
+    begin_profile(model, asked.profile);
     const StepTimes times = time_steps(model, plan, 2, [&](const StepTimes& so_far) {
-        return so_far.seconds.size() == static_cast<std::size_t>(steps);
+        return so_far.seconds.size() == static_cast<std::size_t>(asked.steps);
     });
     double step_seconds = times.median(), peak = peak_megabytes();
     world.all_reduce_max(std::span<double>(&step_seconds, 1));
     world.all_reduce_max(std::span<double>(&peak, 1));
     const double gflops = training_flops(config, parameters) * tokens / step_seconds / 1e9;
-    const std::string phases = end_profile(model, profile, 0);
-    const double gemm_peak = measure_gemm_peak(model, 0.5);
+    const std::string phases = end_profile(model, asked.profile, 0);
+    const double gemm_peak = measure_gemm_peak(model, 0.5), instruction_peak = measure_instruction_peak(model, 0.3);
     Record record;
     record["tokens_per_s"] = number(tokens / step_seconds);
     record["ms_per_step"] = number(1e3 * step_seconds);
     record["gflops"] = number(gflops);
     record["gemm_peak_share"] = number(gflops / gemm_peak);
+    if (instruction_peak > 0) record["instruction_peak_share"] = number(gflops / instruction_peak);
     record["params"] = parameters;
     record["peak_mb"] = number(peak);
     record["loss"] = number(times.last.loss);
@@ -98,7 +111,8 @@ int bench_gemm_command(std::span<const std::string> arguments, const Communicato
     int threads = 0;
     double seconds = 3;
     OptionTable table("bench gemm",
-                      "Measures products of 2048 x 2048 matrices: the peak that a training step is held against.");
+                      "Measures products of 2048 x 2048 matrices, the peak that a training step is held against, and "
+                      "what the CPU's multiply-adds could do: of floats, and of bf16 where it has them.");
     table.group("Bench");
     table.add("threads-per-rank", threads, "0: the cores that the rank may use");
     table.range("threads-per-rank", 0, 1024);
@@ -106,10 +120,14 @@ int bench_gemm_command(std::span<const std::string> arguments, const Communicato
     table.range("seconds", 0.1, 600);
     if (!together(world, [&] { return table.parse(arguments); })) return 0;
     threads = threads_per_rank(threads, world);
-    double peak = measure_gemm_peak(threads, seconds);
-    world.all_reduce_sum(std::span<double>(&peak, 1));
+    std::array<double, 3> peaks{measure_gemm_peak(threads, seconds),
+                                measure_instruction_peak(Precision::fp32, threads, seconds / 3),
+                                measure_instruction_peak(Precision::bf16, threads, seconds / 3)};
+    world.all_reduce_sum(std::span<double>(peaks));
     Record record;
-    record["gflops"] = number(peak);
+    record["gflops"] = number(peaks[0]);
+    record["instruction_peak_gflops"] = number(peaks[1]);
+    if (peaks[2] > 0) record["instruction_peak_gflops_bf16"] = number(peaks[2]);
     record["blas"] = blas_kernels();
     record["threads"] = threads;
     record["ranks"] = world.size();

@@ -8,6 +8,7 @@
 
 #include "base/files/publish.hpp"
 #include "model/kernels/gemm.hpp"
+#include "model/kernels/instruction_peak.hpp"
 
 namespace ulmpi {
 
@@ -34,12 +35,26 @@ void begin_profile(RankModel& model, const std::string& file) {
     model.timeline.restart();
 }
 
-double measure_gemm_peak(const RankModel& model, double seconds) {
-    const Communicator& all = model.topology.all;
+namespace {
+
+template <class Measure>
+double sum_of_peaks(const Communicator& all, Measure measure) {
     all.barrier();
-    double peak = measure_gemm_peak(model.layout.threads, seconds);
+    double peak = measure();
     all.all_reduce_sum(std::span<double>(&peak, 1));
     return peak;
+}
+
+}  // namespace
+
+double measure_gemm_peak(const RankModel& model, double seconds) {
+    return sum_of_peaks(model.topology.all, [&] { return measure_gemm_peak(model.layout.threads, seconds); });
+}
+
+double measure_instruction_peak(const RankModel& model, double seconds) {
+    return sum_of_peaks(model.topology.all, [&] {
+        return measure_instruction_peak(model.layout.precision, model.layout.threads, seconds);
+    });
 }
 
 std::string end_profile(const RankModel& model, const std::string& file, double flops) {

@@ -21,7 +21,9 @@ void begin_profile(RankModel& model, const std::string& file);
 /// is measured now. Collective; the text is for rank 0. Throws Error if the file cannot be written.
 std::string end_profile(const RankModel& model, const std::string& file, double flops);
 
-/// GFLOP/s of large matrix products on all threads of all ranks at once. Takes `seconds`. Collective.
+/// GFLOP/s of large matrix products, and of the instructions that products in the model's precision are made of (0:
+/// this CPU lacks them), on all threads of all ranks at once. Each takes `seconds`. Collective.
 double measure_gemm_peak(const RankModel& model, double seconds);
+double measure_instruction_peak(const RankModel& model, double seconds);
 
 }  // namespace ulmpi

@@ -2,5 +2,5 @@
 # fastai's own ULMFiT, in an environment that has it: fastai.sh [--venv DIR] STAGE OPTIONS OF fastai_ulmfit.py
 requirements=$(dirname "${BASH_SOURCE[0]}")/requirements-fastai.txt
 venv=$(dirname "${BASH_SOURCE[0]}")/../../runs/experiments/fastai-venv
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 exec "$python" -B "$here/fastai_ulmfit.py" "${arguments[@]}"

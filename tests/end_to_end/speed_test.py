@@ -60,6 +60,9 @@ class Profile(Workshop):
         record = json.loads(self.ok(f"bench step {SHAPE} --vocab-size 100 --micro-batch-size 2 --steps 2"))
         self.assertGreater(record["gemm_peak_share"], 0)
         self.assertLess(record["gemm_peak_share"], 1.5)
+        self.assertGreater(record["instruction_peak_share"], 0)
+        peaks = json.loads(self.ok("bench gemm --seconds 0.3"))
+        self.assertGreater(peaks["instruction_peak_gflops"], 0.5 * peaks["gflops"])  # it is its limit, were there no noise
 
 
 class Bf16(Workshop):

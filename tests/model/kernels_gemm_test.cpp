@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "model/kernels/instruction_peak.hpp"
 #include "tests/reference/kernel_test.hpp"
 
 namespace ulmpi::reference {
@@ -106,6 +107,9 @@ TEST(GemmKernels, ThreadsMayCallAtOnceAndTheirOpenmpCountStays) {
 TEST(GemmKernels, PeakIsMeasured) {
     EXPECT_FALSE(blas_kernels().empty());
     EXPECT_THROW(measure_gemm_peak(0, 0), std::exception);
+    EXPECT_THROW(measure_instruction_peak(Precision::fp32, 0, 0), std::exception);
+    EXPECT_GT(measure_instruction_peak(Precision::fp32, 2, 0), 0);
+    EXPECT_GE(measure_instruction_peak(Precision::bf16, 2, 0), 0);
 }
 
 }  // namespace

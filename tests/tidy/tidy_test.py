@@ -110,6 +110,21 @@ class Tidy(unittest.TestCase):
         for path in graph:
             visit(path, [])
 
+    def test_pages_name_files_that_are_there(self):
+        """In code type, with or without ending; experiments of the past keep the names of their time."""
+        folders = "|".join((*FLOORS, "tests", "scripts", "docs"))
+        pages = [page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/FORMAT.md")]
+                 if page.name not in ("LOG.md", "CHANGELOG.md", "results.md")]
+        missing, named = [], 0
+        for page in pages:
+            for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text(encoding="utf-8")):
+                named += 1
+                place = ROOT / path
+                if not (place.exists() or any(place.with_name(place.name + end).exists() for end in (".hpp", ".cpp"))):
+                    missing.append(f"{name_of(page)}: {path}")
+        self.assertGreater(named, 50)
+        self.assertEqual(missing, [])
+
     def test_no_file_is_dead(self):
         """A header is included, a source is built."""
         headers = {path for file in sources("*.cpp", "*.hpp") for path in includes(file)} | {

@@ -1,10 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by the scripts of the experiments, with their arguments: sets python, the interpreter of an environment that has
-# what requirements.txt lists, and arguments, those that are not --venv DIR. The program itself needs none of it.
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$here/../common.sh"
+# Sourced by scripts of a folder beside it, with their arguments: sets here, that folder; python, the interpreter of an
+# environment that has what its requirements.txt lists; and arguments, those that are not --venv DIR. The program itself
+# needs none of it.
+here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 requirements=${requirements:-$here/requirements.txt}
-venv=${venv:-$root/runs/experiments/venv}
+venv=${venv:-$root/runs/$(basename "$here")/venv}
 arguments=() help=''
 while [ $# -gt 0 ]; do
     case $1 in

@@ -119,6 +119,42 @@ void say_what_is_cut(const ClassifierSpec& spec, const Facts& facts) {
                        spec.max_length);
 }
 
+/// What the network learns from beside its labels: a linear model of words, or a teacher.
+struct LearntBeside {
+    ClassifierOptions how;
+    PassPlan pass;
+    WideContent content;  ///< rank 0's, for its checkpoints
+};
+
+// None if a signal came while the teacher was asked.
+std::optional<LearntBeside> learnt_beside(ClassifierSets& sets, const ClassifierSpec& spec, const WideContent& stored,
+                                          const StopSignals& signals, const Communicator& world) {
+    const bool leader = world.rank() == 0;
+    LearntBeside beside{spec.classifier, spec.pass, {}};
+    if (spec.head->wide) {
+        WideFeatures wide = wide_features(sets, spec, stored, world);
+        if (leader) fmt::print(stderr, "{}\n", wide.description());
+        beside.pass.wide = wide.bytes();
+        beside.how.wide = std::move(wide.scores);
+        if (leader) beside.content = std::move(wide.content);
+    }
+    if (spec.distillation) {
+        auto said = taught(sets, spec, stored.said, signals, world);
+        if (!said) {
+            if (leader)
+                fmt::print(stderr,
+                           "classifier: stopped by {} while the teacher was asked; the same command asks again\n",
+                           signal_name(signals.received()));
+            return std::nullopt;
+        }
+        beside.how.soft_labels =
+            soft_labels(*said, sets.train.labels, sets.labelled, spec.classes.size(), spec.distillation.weight);
+        beside.pass.wide = 2 * said->size() * sizeof(float);
+        if (leader) beside.content.said = *std::move(said);
+    }
+    return beside;
+}
+
 }  // namespace
 
 int train_classifier(std::span<const std::string> arguments, const Communicator& world) {
@@ -141,39 +177,17 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
     if (world.rank() == 0) say_what_is_cut(spec, gathered.facts);
     broadcast(sets, spec, world);
     say_how_threads_fit(gathered.cores, spec.layout.threads, world);
-    ClassifierOptions how = spec.classifier;
-    PassPlan pass = spec.pass;
-    WideContent wide_content;
-    if (spec.head->wide) {
-        WideFeatures wide = wide_features(sets, spec, gathered.wide, world);
-        if (world.rank() == 0) fmt::print(stderr, "{}\n", wide.description());
-        pass.wide = wide.bytes();
-        how.wide = std::move(wide.scores);
-        if (world.rank() == 0) wide_content = std::move(wide.content);
-    }
-    if (spec.distillation) {
-        auto said = taught(sets, spec, gathered.wide.said, signals, world);
-        if (!said) {
-            if (world.rank() == 0)
-                fmt::print(stderr,
-                           "classifier: stopped by {} while the teacher was asked; the same command asks again\n",
-                           signal_name(signals.received()));
-            return stopped_early;
-        }
-        how.soft_labels =
-            soft_labels(*said, sets.train.labels, sets.labelled, spec.classes.size(), spec.distillation.weight);
-        pass.wide = 2 * said->size() * sizeof(float);
-        if (world.rank() == 0) wide_content.said = *std::move(said);
-    }
-    if (spec.balanced) how.class_weights = balanced_class_weights(sets.train);
-    RankModel model(world, spec.layout, spec.model, spec.head, pass, spec.training.optimizer_config(),
+    auto beside = learnt_beside(sets, spec, gathered.wide, signals, world);
+    if (!beside) return stopped_early;
+    if (spec.balanced) beside->how.class_weights = balanced_class_weights(sets.train);
+    RankModel model(world, spec.layout, spec.model, spec.head, beside->pass, spec.training.optimizer_config(),
                     save_mode_from(spec.run.save_mode));
     const Progress progress = start_from(spec, model);
     ClassifierTask task(model, sets.train, sets.valid ? &*sets.valid : nullptr, sets.test ? &*sets.test : nullptr,
-                        spec.training, how);
+                        spec.training, beside->how);
     const RunDescription description{"classifier", metadata_of(spec),
                                      gathered.tokenizer ? gathered.tokenizer->to_json() : "", spec.ini,
-                                     std::move(wide_content)};
+                                     std::move(beside->content)};
     const int status =
         run_training(model, task, spec.training, spec.run, description, progress, signals, gathered.lock);
     if (world.rank() == 0 && task.test_report()) fmt::print(stderr, "\n{}", task.test_report()->table());

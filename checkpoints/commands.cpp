@@ -10,6 +10,7 @@
 #include "checkpoints/ensemble.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/run_record.hpp"
 #include "checkpoints/slim.hpp"
 #include "checkpoints/transformers.hpp"
 #include "parallel/command_table.hpp"
@@ -35,8 +36,7 @@ void show(const std::string& path, bool tensors) {
     const std::filesystem::path file = resolve_checkpoint(path);
     const CheckpointInfo info = read_checkpoint_info(file);
     Json line{{"kind", "checkpoint"}, {"path", file.string()}};
-    if (const auto progress = info.metadata.find("progress"); progress != info.metadata.end() && progress->is_object())
-        line["step"] = progress->value("step", nlohmann::json());
+    if (const auto step = step_as_stored(info.metadata)) line["step"] = *step;
     line["parameters"] = info.parameters();
     line["tensors"] = info.tensors.size();
     line["precision"] = info.tensors.empty() ? "" : precision_name(info.tensors.front().type);

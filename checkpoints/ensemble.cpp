@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "base/quoted.hpp"
 #include "checkpoints/checkpoint.hpp"
-#include "checkpoints/format.hpp"
+#include "checkpoints/run_record.hpp"
 #include "checkpoints/slim.hpp"
 
 namespace ulmpi {
@@ -33,7 +33,9 @@ public:
 
     void check_all() const {
         require(info_.tokenizer_json == first_.tokenizer_json, "another tokenizer");
-        for (const char* part : {"classifier", "model"}) check_values(part);
+        const RunRecord mine = record_of(file_, info_), firsts = record_of(first_file_, first_);
+        check_values(to_json(*mine.classifier), to_json(*firsts.classifier));
+        check_values(to_json(*mine.model), to_json(*firsts.model));
         require(info_.tensors.size() == first_.tensors.size(), "other weights");
         for (std::size_t t = 0; t < info_.tensors.size(); ++t)
             require(
@@ -44,8 +46,8 @@ public:
     }
 
 private:
-    void check_values(const std::string& part) const {
-        const json mine = without_dropout(info_.metadata.at(part)), firsts = without_dropout(first_.metadata.at(part));
+    void check_values(const json& of_mine, const json& of_first) const {
+        const json mine = without_dropout(of_mine), firsts = without_dropout(of_first);
         json names = firsts;
         names.update(mine);
         for (const auto& [name, value] : names.items())
@@ -73,24 +75,22 @@ void write_ensemble(const std::vector<std::filesystem::path>& members, const Ens
     check_usage(!members.empty(), "an ensemble needs a member");
     const CheckpointInfo first = read_checkpoint_info(members.front());
     std::vector<WeightSource> weights;
-    json of = json::array();
+    EnsembleRecord ensemble{members.size(), mix.network, mix.words};
     for (const std::filesystem::path& file : members) {
         const CheckpointInfo info = read_checkpoint_info(file);
-        check_usage(info.metadata.contains("classifier") && info.metadata.contains("model"),
+        const RunRecord record = record_of(file, info);
+        check_usage(record.classifier && record.model,
                     quoted(file) + " holds no classifier; ulmpi finetune classifier makes one");
-        check_usage(!info.metadata.contains(ensemble_key),
-                    quoted(file) + " is an ensemble already: name the runs that it was made of");
+        check_usage(!record.ensemble, quoted(file) + " is an ensemble already: name the runs that it was made of");
         Comparison(members.front(), first, file, info).check_all();
-        const json progress = info.metadata.value("progress", json::object());
-        of.push_back({{"path", file.string()}, {"step", progress.value("step", json())}});
-        std::ranges::move(weights_of(file, member_prefix(of.size() - 1)), std::back_inserter(weights));
+        const std::string prefix = member_prefix(ensemble.of.size());
+        ensemble.of.push_back({file.string()});
+        if (record.saved) ensemble.of.back().step = record.saved->progress.step;
+        std::ranges::move(weights_of(file, prefix), std::back_inserter(weights));
     }
     check(mix.model_of_words.empty() || first.wide.empty(), "members with wide features are stacked with other words");
-    json metadata = first.metadata;
-    metadata.erase("progress");
-    metadata[ensemble_key] = {{"members", members.size()}, {"network", mix.network}, {"words", mix.words}, {"of", of}};
     const WideContent words{mix.model_of_words.empty() ? first.wide.model : mix.model_of_words, {}};
-    write_weights(to, metadata, first.tokenizer_json, words, weights, precision);
+    write_weights(to, as_ensemble(first.metadata, ensemble), first.tokenizer_json, words, weights, precision);
 }
 
 }  // namespace ulmpi

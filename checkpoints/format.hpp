@@ -36,7 +36,6 @@ constexpr const char* wide_model_dataset = "/wide/model";  // bytes, as finetune
 constexpr const char* said_dataset = "/wide/held_out";     // floats, (records of the training set, classes): logarithms
                                                            // of probabilities by words, probabilities by a teacher
 constexpr const char* wide_group = "/wide/";
-constexpr const char* ensemble_key = "ensemble";  // of the metadata: {members, network, words, of}
 constexpr const char* optimizer_group = "/optimizer/";
 constexpr const char* training_weight_group = "/optimizer/weight/";
 constexpr const char* crc_attribute = "crc32";  // of a tensor's bytes, zlib's polynomial

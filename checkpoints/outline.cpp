@@ -11,6 +11,7 @@
 #include "base/files/descriptor.hpp"
 #include "base/files/seal.hpp"
 #include "checkpoints/format.hpp"
+#include "checkpoints/run_record.hpp"
 
 namespace ulmpi {
 namespace {
@@ -51,7 +52,7 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
     file.set_attribute("/", "format_version",
                        format_of({.type = type,
                                   .words = !wide.model.empty(),
-                                  .ensemble = metadata.contains(ensemble_key),
+                                  .ensemble = is_ensemble(metadata),
                                   .averaged = averaged,
                                   .taught = wide.model.empty() && !wide.said.empty()}));
     file.set_attribute("/", "code_version", ULMPI_VERSION);

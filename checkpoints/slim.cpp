@@ -17,6 +17,7 @@
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/outline.hpp"
+#include "checkpoints/run_record.hpp"
 #include "model/kernels/bfloat16.hpp"
 
 namespace ulmpi {
@@ -73,7 +74,7 @@ void write_weights(const std::filesystem::path& to, nlohmann::json metadata, con
         jobs.push_back({tensors.size()});
         tensors.push_back({weight.name, shape_of(weight.shape), {}});
     }
-    metadata["slim"] = true;
+    metadata = as_slim(std::move(metadata));
     remove_stale_temporaries(to);
     const std::filesystem::path temporary = temporary_name(to);
     try {

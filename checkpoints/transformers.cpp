@@ -16,6 +16,7 @@
 #include "checkpoints/content.hpp"
 #include "checkpoints/format.hpp"
 #include "checkpoints/llama.hpp"
+#include "checkpoints/run_record.hpp"
 #include "checkpoints/safetensors.hpp"
 #include "checkpoints/slim.hpp"
 #include "data/tokenizer/tokenizer.hpp"
@@ -222,21 +223,19 @@ ElementType import_model(const fs::path& folder, const fs::path& to, std::option
     for (const MappedTensor& tensor : tensors)
         sources.push_back({tensor.name, tensor.shape, [&] { return stacked(weights, tensor); }});
     const ElementType chosen = precision.value_or(weights.type());
-    const Json metadata{{"kind", "language-model"},
-                        {"model", to_json(model)},
-                        {"tokenizer_fingerprint", tokenizer.fingerprint()},
-                        {"imported", {{"from", folder.string()}, {"family", "llama"}}}};
-    write_weights(to, metadata, tokenizer.to_json(), {}, sources, chosen);
+    const RunRecord record{
+        .kind = language_model_kind, .model = model, .tokenizer_fingerprint = tokenizer.fingerprint()};
+    write_weights(to, as_imported(to_json(record), folder.string(), "llama"), tokenizer.to_json(), {}, sources, chosen);
     return chosen;
 }
 
 void export_model(const fs::path& checkpoint, const fs::path& to) {
     const CheckpointInfo info = read_checkpoint_info(checkpoint);
-    const std::string kind = info.metadata.value("kind", "");
-    check_usage(kind == "language-model" && info.metadata.contains("model"),
+    const RunRecord record = record_of(checkpoint, info);
+    check_usage(record.kind == language_model_kind && record.model,
                 fmt::format("{} holds {}, and only a language model is exported", quoted(checkpoint),
-                            kind.empty() ? "a model that does not say what it is" : "a " + kind));
-    const ModelConfig model = model_config_from(info.metadata["model"]);
+                            record.kind.empty() ? "a model that does not say what it is" : "a " + record.kind));
+    const ModelConfig& model = *record.model;
     const Tokenizer tokenizer = Tokenizer::from_json(info.tokenizer_json, checkpoint.string());
     const std::string end_of_text(Tokenizer::end_of_text_piece);
     Json config = llama_config(model);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "checkpoints/format.hpp"
 #include "finetune/classifier_spec.hpp"
 #include "finetune/distillation.hpp"
 #include "finetune/wide_features.hpp"
@@ -86,28 +85,15 @@ void ClassifierStageOptions::declare(OptionTable& table) {
 }
 
 StoredClassifier classifier_from(const StoredModel& stored) {
-    try {
-        const nlohmann::json& j = stored.info.metadata.at("classifier");
-        StoredClassifier c;
-        j.at("classes").get_to(c.classes);
-        j.at("max_length").get_to(c.max_length);
-        c.head.classes = c.classes.size();
-        j.at("hidden").get_to(c.head.hidden);
-        c.head.pooling = pooling_from(j.at("pooling").get<std::string>());
-        c.head.norm = head_norm_from(j.at("norm").get<std::string>());
-        j.at("dropout1").get_to(c.head.dropout1);
-        j.at("dropout2").get_to(c.head.dropout2);
-        c.head.wide = j.value("wide", false);
-        if (stored.info.metadata.contains(ensemble_key)) {
-            const nlohmann::json& ensemble = stored.info.metadata[ensemble_key];
-            c.members = ensemble.at("members").get<std::size_t>();
-            c.stack = {ensemble.at("network").get<double>(), ensemble.at("words").get<double>()};
-        }
-        return c;
-    } catch (const nlohmann::json::exception&) {
-        throw UsageError(
-            fmt::format("{} holds no classifier; ulmpi finetune classifier makes one", stored.path.string()));
+    const RunRecord& record = stored.record;
+    check_usage(record.classifier.has_value(),
+                fmt::format("{} holds no classifier; ulmpi finetune classifier makes one", stored.path.string()));
+    StoredClassifier c{record.classifier->head, record.classifier->classes, record.classifier->max_length};
+    if (record.ensemble) {
+        c.members = record.ensemble->members;
+        c.stack = {record.ensemble->network, record.ensemble->words};
     }
+    return c;
 }
 
 namespace {
@@ -185,7 +171,7 @@ int train_classifier(const ClassifierRequest& asked, const StopSignals& signals,
     const Progress progress = start_from(spec, model);
     ClassifierTask task(model, sets.train, sets.valid ? &*sets.valid : nullptr, sets.test ? &*sets.test : nullptr,
                         spec.training, beside->how);
-    const RunDescription description{"classifier", metadata_of(spec),
+    const RunDescription description{"classifier", record_of(spec),
                                      gathered.tokenizer ? gathered.tokenizer->to_json() : "", spec.ini,
                                      std::move(beside->content)};
     const int status =

@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/files/line_reader.hpp"
+#include "training/lineage.hpp"
 #include "training/recipe.hpp"
 
 namespace ulmpi {
@@ -14,12 +15,13 @@ const char* const command = "finetune classifier";
 // A run goes on as it began: those of old cut at the context where none was given.
 std::size_t max_length_of(const ClassifierStageOptions& o, const Facts& facts) {
     if (!facts.resumed || o.max_length > 0) return o.max_length;
-    return facts.source->metadata.value("classifier", nlohmann::json::object()).value("max_length", std::size_t{0});
+    const auto& before = facts.source->record.classifier;
+    return before ? before->max_length : 0;
 }
 
 // A run goes on as it began; those of old had none.
 void keep_wide_features(OptionTable& table, const ClassifierStageOptions& o, const Facts& facts) {
-    const bool before = facts.source->metadata.value("classifier", nlohmann::json::object()).value("wide", false);
+    const bool before = facts.source->record.classifier && facts.source->record.classifier->head.wide;
     if (table.given("wide-features") && o.wide_features != before)
         table.refuse("wide-features", fmt::format("the run of {} began {} them: leave this out, or start another --run",
                                                   facts.source->path, before ? "with" : "without"));
@@ -30,9 +32,9 @@ void check_fresh_blocks(const OptionTable& table, const ClassifierStageOptions& 
     if (o.reinit_blocks == 0) return;
     if (o.init_from.empty() && !facts.resumed)
         table.refuse("reinit-blocks", "from scratch all blocks begin anew: leave this out");
-    if (facts.source && o.reinit_blocks > facts.source->model.layers)
+    if (facts.source && o.reinit_blocks > facts.source->model().layers)
         table.refuse("reinit-blocks", fmt::format("the model of {} has {} blocks, not {}", facts.source->path,
-                                                  facts.source->model.layers, o.reinit_blocks));
+                                                  facts.source->model().layers, o.reinit_blocks));
 }
 
 void check_distillation(const OptionTable& table, const ClassifierStageOptions& o) {
@@ -52,9 +54,7 @@ void check_distillation(const OptionTable& table, const ClassifierStageOptions& 
 // What a run goes on with is in its checkpoint: the teacher need not be there any more.
 std::uint64_t fingerprint_of_teacher(const std::string& teacher, const Facts& facts) {
     if (!facts.resumed) return file_fingerprint(resolve_checkpoint(teacher));
-    const nlohmann::json inputs =
-        facts.source->metadata.value("lineage", nlohmann::json::object()).value("inputs", nlohmann::json::object());
-    return std::strtoull(inputs.value("distill-from", "0").c_str(), nullptr, 16);
+    return input_of(facts.source->record.lineage, "distill-from");
 }
 
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.
@@ -90,14 +90,14 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
     }
     take_source(settled.table, command, facts);
     if (facts.resumed) {
-        keep_as_begun(settled.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
+        keep_as_begun(settled.table, "recipe", "ulmfit", facts.source->record, facts.source->path);
         keep_wide_features(settled.table, o, facts);
         for (const auto& [name, of_old] : {std::pair<const char*, nlohmann::json>{"reinit-blocks", 0},
                                            {"label-smoothing", 0.0},
                                            {"distill-from", ""},
                                            {"distill-text", ""},
                                            {"distill-weight", ClassifierStageOptions().distill_weight}})
-            keep_as_begun(settled.table, name, of_old, facts.source->metadata, facts.source->path);
+            keep_as_begun(settled.table, name, of_old, facts.source->record, facts.source->path);
     }
     check_distillation(settled.table, o);
     check_early_stop(o.run, o.valid);
@@ -166,17 +166,10 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
     return spec;
 }
 
-nlohmann::json metadata_of(const ClassifierSpec& spec) {
-    nlohmann::json metadata = metadata_of(spec, "classifier");
-    metadata["classifier"] = {{"classes", spec.classes},
-                              {"hidden", spec.head->hidden},
-                              {"pooling", to_string(spec.head->pooling)},
-                              {"norm", to_string(spec.head->norm)},
-                              {"dropout1", spec.head->dropout1},
-                              {"dropout2", spec.head->dropout2},
-                              {"wide", spec.head->wide},
-                              {"max_length", spec.max_length}};
-    return metadata;
+RunRecord record_of(const ClassifierSpec& spec) {
+    RunRecord record = record_of(spec, classifier_kind);
+    record.classifier = {spec.classes, *spec.head, spec.max_length};
+    return record;
 }
 
 void broadcast(ClassifierSets& sets, const ClassifierSpec& spec, const Communicator& ranks) {

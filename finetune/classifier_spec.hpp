@@ -56,7 +56,7 @@ ClassifierSets read_inputs(const ClassifierRequest& asked, Facts& facts, std::op
 ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts);
 
 /// What its checkpoints say.
-nlohmann::json metadata_of(const ClassifierSpec& spec);
+RunRecord record_of(const ClassifierSpec& spec);
 
 /// Those of rank 0 on every rank. Collective.
 void broadcast(ClassifierSets& sets, const ClassifierSpec& spec, const Communicator& ranks);

@@ -20,7 +20,7 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
     const TokenDataset dataset = open_dataset(o.data, world);
     const std::size_t stride = o.stride == 0 ? stored.config.context : o.stride;
     together(world, [&] {
-        check_usage(stored.kind == "language-model",
+        check_usage(stored.record.kind == language_model_kind,
                     fmt::format("{} holds no language model; --test FILE.tsv judges a classifier", o.model));
         check_usage(dataset.fingerprint() == stored.tokenizer.fingerprint(),
                     fmt::format("{} was made with another tokenizer than the model's", o.data));

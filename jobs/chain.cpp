@@ -59,13 +59,13 @@ std::string place_of(const std::string& path) {
 
 // A run that is still to be trained, as what begins with it will find it.
 CheckpointFacts to_be_trained(const std::string& run, const char* kind, const ModelConfig& model) {
-    return {run, kind, model, 0};
+    return {run, 0, {.kind = kind, .model = model}};
 }
 
 // Checks all that can be checked before files are read; the shape of its model, if that is known.
 std::optional<ModelConfig> checked_shape(const ConfiguredStage& stage, const std::optional<ModelConfig>& parent) {
     Facts facts{.ranks = stage.ranks_of_model};
-    if (parent) facts.source = to_be_trained(stage.init_from, "language-model", *parent);
+    if (parent) facts.source = to_be_trained(stage.init_from, language_model_kind, *parent);
     const auto shape = [&](const auto& asked) {
         const auto all = settled(asked, facts);
         return model_of(all.table, all.options, facts);
@@ -91,14 +91,14 @@ ResolvedStage resolved(const LanguageModelRequest& asked, Facts facts, std::opti
     read_inputs(asked, facts);
     const LanguageModelSpec spec = resolve(asked, facts);
     return {lineage_of(spec),
-            {to_be_trained(spec.run.run, "language-model", spec.model),
+            {to_be_trained(spec.run.run, language_model_kind, spec.model),
              TokenDataset(spec.data, SealCheck::length).tokenizer_json()}};
 }
 
 ResolvedStage resolved(const ClassifierRequest& asked, Facts facts, std::optional<Tokenizer> tokenizer) {
     read_inputs(asked, facts, tokenizer);
     const ClassifierSpec spec = resolve(asked, facts);
-    return {lineage_of(spec), {to_be_trained(spec.run.run, "classifier", spec.model), ""}};
+    return {lineage_of(spec), {to_be_trained(spec.run.run, classifier_kind, spec.model), ""}};
 }
 
 ResolvedStage resolved(const ConfiguredStage& stage, const KnownStage* parent) {
@@ -114,10 +114,9 @@ ResolvedStage resolved(const ConfiguredStage& stage, const KnownStage* parent) {
     });
 }
 
-bool is_complete(const ConfiguredStage& stage, const CheckpointInfo& info) {
-    const json progress = info.metadata.value("progress", json::object());
-    return progress.value("complete", false) &&
-           (!stage.evaluates || holds_evaluation(fs::path(stage.run) / "metrics.jsonl", progress.value("step", 0u),
+bool is_complete(const ConfiguredStage& stage, const RunRecord& record) {
+    return record.saved && record.saved->complete &&
+           (!stage.evaluates || holds_evaluation(fs::path(stage.run) / "metrics.jsonl", record.saved->progress.step,
                                                  stage.options.value("early-stop", 0) > 0));
 }
 
@@ -178,12 +177,13 @@ std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, co
             fmt::format("{} has checkpoints, but none can be used: {}", stage.run, fmt::join(found.passed_over, "; ")));
         if (found.checkpoint) {
             const CheckpointInfo info = read_checkpoint_info(*found.checkpoint, world, true);
-            state.step = info.metadata.value("progress", json::object()).value("step", std::uint64_t{0});
-            state.changes = lineage_changes(info.metadata.value("lineage", json::object()), now.lineage);
+            const RunRecord record = record_of(*found.checkpoint, info);
+            if (record.saved) state.step = record.saved->progress.step;
+            state.changes = lineage_changes(record.lineage, now.lineage);
             if (parent_to_come) state.changes = {"its parent " + stage.init_from + " is trained first"};
-            state.need = !state.changes.empty()     ? StageState::Need::other_inputs
-                         : is_complete(stage, info) ? StageState::Need::nothing
-                                                    : StageState::Need::the_rest;
+            state.need = !state.changes.empty()       ? StageState::Need::other_inputs
+                         : is_complete(stage, record) ? StageState::Need::nothing
+                                                      : StageState::Need::the_rest;
             if (state.need == StageState::Need::nothing) now.to_come = known(found.checkpoint->string(), info);
         }
         places.insert_or_assign(place_of(stage.run), std::move(now.to_come));

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/files/publish.hpp"
-#include "checkpoints/format.hpp"
+#include "checkpoints/run_record.hpp"
 #include "data/shared_runs.hpp"
 #include "jobs/fit_baselines.hpp"
 #include "jobs/fit_members.hpp"
@@ -107,8 +107,8 @@ private:
 
     void write() {
         std::uint64_t step = 0;  // of all members together
-        for (const auto& member : read_checkpoint_info(fit_.folder.model(), true).metadata.at(ensemble_key).at("of"))
-            step += member.at("step").get<std::uint64_t>();
+        const RunRecord made = record_of(fit_.folder.model(), read_checkpoint_info(fit_.folder.model(), true));
+        for (const EnsembleRecord::Member& member : made.ensemble.value().of) step += member.step.value_or(0);
         MetricsFile metrics(fit_.folder.metrics(), step);
         for (const Record& record : records_) {
             Record with_step;

@@ -230,7 +230,7 @@ FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     const Read read =
         broadcast_value(together(world,
                                  [&] {
-                                     check_usage(task.model.kind == "language-model",
+                                     check_usage(task.model.record.kind == language_model_kind,
                                                  fmt::format("--init-from {} holds no language model", o.init_from));
                                      if (world.rank() != 0) return Read{};
                                      task.asked = asked_of(o, task.model);

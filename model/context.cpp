@@ -15,6 +15,7 @@ const Context::Beginning& Context::beginning(const void* module) const {
 Rooms Context::again(const void* module) const {
     Rooms rooms_then = *this;
     rooms_then.kept.release(beginning(module).kept);
+    rooms_then.shared = rooms_then.own = {};
     return rooms_then;
 }
 

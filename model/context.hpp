@@ -52,7 +52,7 @@ struct Context : Rooms {
     /// Forward of `module` begins: what it keeps lies from here on.
     void begin(const void* module, View<Real> input = {}) { beginnings.push_back({module, kept.mark(), input}); }
     const Beginning& beginning(const void* module) const;
-    /// The rooms as they were then: by taking what it keeps once more, a module finds what it has kept.
+    /// The kept room as it was then, and no other: by taking what it keeps once more, a module finds what it has kept.
     Rooms again(const void* module) const;
 
     /// This worker's rows of x as a factor of products: x itself, or rounded into `room`.

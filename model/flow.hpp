@@ -3,14 +3,13 @@
 
 #include <array>
 #include <cstddef>
-#include <vector>
 
 #include "model/real.hpp"
 #include "model/tensor.hpp"
 
 namespace ulmpi {
 
-/// A tensor's part in the flow. hidden: the states that every module turns into new ones.
+/// Which tensor of the flow. hidden: the states that every module turns into new ones.
 enum class Lane : std::size_t { hidden };
 inline constexpr std::size_t lane_count = 1;
 

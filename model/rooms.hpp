@@ -40,7 +40,7 @@ struct Rooms {
         if (precision == Precision::fp32) return {kept.allocate(shape), {}};
         return {{}, kept.allocate<BFloat16>(shape)};
     }
-    /// Where this worker's rows of it are computed: in their place, or in its own arena.
+    /// Where this worker's rows of it are computed: in their place (nowhere, in a plan), or in its own arena.
     View<Real> open(const Kept& what) {
         if (precision != Precision::fp32) return own.allocate({rows.size(), what.columns()});
         return what.full.empty() ? View<Real>{} : what.full.rows(rows);

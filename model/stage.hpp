@@ -56,7 +56,8 @@ private:
     /// One worker's view of the micro-batch in a slot.
     struct Passage {
         std::optional<Context> context;
-        Flow flow, gradient;  ///< the former of what forward returned
+        Flow flow;      ///< what came in; after forward what goes out
+        Flow gradient;  ///< of that
     };
     struct Slot {
         ArenaMemory kept;

@@ -12,6 +12,7 @@
 #include "base/progress.hpp"
 #include "checkpoints/checkpoint.hpp"
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/run_record.hpp"
 #include "data/labelled_set.hpp"
 #include "data/reading_order.hpp"
 #include "data/sample_ledger.hpp"
@@ -49,12 +50,12 @@ private:
 
 class RecordOrder : public SampleOrder {
 public:
-    RecordOrder(const std::string& train, const std::string& tokenizer_json, const nlohmann::json& head,
+    RecordOrder(const std::string& train, const std::string& tokenizer_json, const ClassifierRecord& head,
                 std::uint64_t seed, std::uint64_t batch)
         : seed_(seed),
           batch_(batch),
           lengths_(load_labelled_set(train, Tokenizer::from_json(tokenizer_json, "the checkpoint"),
-                                     {.max_length = head.at("max_length"), .classes = head.at("classes")})
+                                     {.max_length = head.max_length, .classes = head.classes})
                        .lengths()) {}
     std::uint64_t samples() const override { return lengths_.size(); }
     const std::vector<std::uint64_t>& of_step(std::uint64_t step) override {
@@ -73,15 +74,15 @@ private:
     std::vector<std::uint64_t> rows_;
 };
 
-std::unique_ptr<SampleOrder> order_of(const CheckpointInfo& info, const std::string& data) {
-    const nlohmann::json& options = info.metadata.at("options");
-    const std::uint64_t seed = info.metadata.at("progress").at("seed"), batch = options.at("global-batch-size");
-    if (info.metadata.at("kind") == "classifier") {
-        const std::string train = data.empty() ? options.at("train").get<std::string>() : data;
-        return std::make_unique<RecordOrder>(train, info.tokenizer_json, info.metadata.at("classifier"), seed, batch);
-    }
-    const std::string shards = data.empty() ? options.at("data").get<std::string>() : data;
-    return std::make_unique<WindowOrder>(shards, seed, batch, info.metadata.at("model").at("context"));
+std::unique_ptr<SampleOrder> order_of(const RunRecord& record, const std::string& tokenizer_json,
+                                      const std::string& data) {
+    const std::uint64_t seed = record.saved.value().seed, batch = record.options.at("global-batch-size");
+    const auto option = [&](const char* name) { return record.options.at(name).get<std::string>(); };
+    if (record.classifier)
+        return std::make_unique<RecordOrder>(data.empty() ? option("train") : data, tokenizer_json, *record.classifier,
+                                             seed, batch);
+    return std::make_unique<WindowOrder>(data.empty() ? option("data") : data, seed, batch,
+                                         record.model.value().context);
 }
 
 std::uint64_t from_hexadecimal(const std::string& text) {
@@ -100,9 +101,9 @@ std::map<std::uint64_t, std::vector<std::uint64_t>> written_ledgers(const std::f
             written[record.at("step")].push_back(from_hexadecimal(record.at("ledger")));
     }
     for (const std::filesystem::path& path : RunFolder(run).checkpoints()) try {
-            const nlohmann::json progress = read_checkpoint_info(path).metadata.at("progress");
-            if (progress.contains("ledger"))
-                written[progress.at("step")].push_back(from_hexadecimal(progress.at("ledger")));
+            const RunRecord record = record_of(path, read_checkpoint_info(path));
+            if (record.saved && record.saved->progress.ledger)
+                written[record.saved->progress.step].push_back(*record.saved->progress.ledger);
         } catch (const UsageError& damage) {
             fmt::print(stderr, "note: passed over: {}\n", damage.what());
         }
@@ -115,7 +116,10 @@ int check_run(const std::string& run, const std::string& data) {
     const auto written = written_ledgers(run);
     check_usage(!written.empty(),
                 fmt::format("{} holds no ledger: it is no run of one model, or one of an older version", run));
-    const std::unique_ptr<SampleOrder> order = order_of(info, data);
+    const RunRecord run_record = record_of(newest, info);
+    check_usage(run_record.saved && run_record.model && run_record.options.contains("global-batch-size"),
+                fmt::format("{} does not say of which run it is: its order of reading is not known", newest.string()));
+    const std::unique_ptr<SampleOrder> order = order_of(run_record, info.tokenizer_json, data);
     const std::uint64_t steps = written.rbegin()->first;
 
     std::vector<std::uint32_t> reads(order->samples(), 0);

@@ -59,7 +59,7 @@ int generate_command(std::span<const std::string> arguments, const Communicator&
     const StoredModel stored = open_model(model_path, world);
     const std::size_t context = stored.config.context;
     std::vector<Token> tokens = together(world, [&] {
-        check_usage(stored.kind == "language-model",
+        check_usage(stored.record.kind == language_model_kind,
                     fmt::format("{} holds no language model; generate needs one of stage 1 or 2", model_path));
         std::vector<Token> encoded{stored.tokenizer.end_of_text()};
         const std::vector<Token> words = stored.tokenizer.encode(prompt);

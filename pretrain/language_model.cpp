@@ -137,7 +137,7 @@ int train_language_model(const LanguageModelRequest& asked, const StopSignals& s
     if (spec.transfers_vocabulary) vocabulary = transferred_vocabulary(spec, shards.train, world);
     const Progress progress = start_from(spec, model, vocabulary ? &*vocabulary : nullptr);
     LanguageModelTask task(model, shards.train, shards.valid ? &*shards.valid : nullptr, spec);
-    const RunDescription description{spec.command, metadata_of(spec), shards.train.tokenizer_json(), spec.ini};
+    const RunDescription description{spec.command, record_of(spec), shards.train.tokenizer_json(), spec.ini};
     return run_training(model, task, spec.training, spec.run, description, progress, signals, gathered.lock);
 }
 

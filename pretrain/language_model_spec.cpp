@@ -70,14 +70,14 @@ double passes_of(const TrainingOptions& training, const Facts& facts) {
     const auto data = facts.shards.find("data");
     if (data == facts.shards.end() || !facts.source) return 0;
     if (training.epochs) return *training.epochs;
-    const std::uint64_t update = training.global_batch * facts.source->model.context;
+    const std::uint64_t update = training.global_batch * facts.source->model().context;
     const std::uint64_t read = training.tokens ? *training.tokens : *training.steps * update;
     return static_cast<double>(read) / static_cast<double>(data->second.tokens);
 }
 
 void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
     if (facts.resumed)
-        keep_as_begun(asked.table, "recipe", "ulmfit", facts.source->metadata, facts.source->path);
+        keep_as_begun(asked.table, "recipe", "ulmfit", facts.source->record, facts.source->path);
     else
         take_recipe(asked.table, language_model_recipe(asked.options.recipe, passes_of(asked.options.training, facts)));
 }
@@ -146,11 +146,10 @@ LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts)
     return spec;
 }
 
-nlohmann::json metadata_of(const LanguageModelSpec& spec) {
-    nlohmann::json metadata = metadata_of(spec, "language-model");
-    metadata["data"] = {
-        {"path", spec.data}, {"tokens", spec.shards.tokens}, {"fingerprint", spec.shards.tokenizer.fingerprint}};
-    return metadata;
+RunRecord record_of(const LanguageModelSpec& spec) {
+    RunRecord record = record_of(spec, language_model_kind);
+    record.data = {spec.data, spec.shards.tokens, spec.shards.tokenizer.fingerprint};
+    return record;
 }
 
 }  // namespace ulmpi

@@ -56,6 +56,6 @@ void read_inputs(const LanguageModelRequest& asked, Facts& facts);
 LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts);
 
 /// What its checkpoints say.
-nlohmann::json metadata_of(const LanguageModelSpec& spec);
+RunRecord record_of(const LanguageModelSpec& spec);
 
 }  // namespace ulmpi

@@ -36,14 +36,10 @@ LabelledFacts set_from(const json& j) {
 }
 
 json to_json(const CheckpointFacts& c) {
-    return {{"path", c.path},
-            {"kind", c.kind},
-            {"model", to_json(c.model)},
-            {"fingerprint", c.fingerprint},
-            {"metadata", c.metadata}};
+    return {{"path", c.path}, {"fingerprint", c.fingerprint}, {"record", ulmpi::to_json(c.record)}};
 }
 CheckpointFacts checkpoint_from(const json& j) {
-    return {j.at("path"), j.at("kind"), model_config_from(j.at("model")), j.at("fingerprint"), j.at("metadata")};
+    return {j.at("path"), j.at("fingerprint"), run_record_from(j.at("record"))};
 }
 
 }  // namespace
@@ -90,14 +86,14 @@ LabelledFacts facts_of(const LabelledSet& set) {
 }
 
 CheckpointFacts facts_of(const std::string& path, const CheckpointInfo& info) {
-    check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path));
-    return {path, info.metadata.value("kind", ""), model_config_from(info.metadata["model"]), model_fingerprint(info),
-            info.metadata};
+    const RunRecord record = record_of(path, info);
+    check_usage(record.model.has_value(), fmt::format("{} does not say what model it holds", path));
+    return {path, model_fingerprint(info), record};
 }
 
 std::uint64_t model_fingerprint(const CheckpointInfo& info) {
     Fingerprint fingerprint;
-    fingerprint.add(info.metadata.value("model", json()).dump());
+    fingerprint.add(shape_as_stored(info.metadata));
     fingerprint.add(info.tokenizer_json);
     for (const TensorInfo& tensor : info.tensors) {
         fingerprint.add(tensor.name);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/run_record.hpp"
 #include "data/labelled_set.hpp"
 #include "data/token_dataset.hpp"
 #include "data/tokenizer/tokenizer.hpp"
@@ -43,10 +44,9 @@ struct LabelledFacts {
 /// Of the checkpoint that a run goes on from, or whose weights it begins with.
 struct CheckpointFacts {
     std::string path;
-    std::string kind;  ///< "language-model" or "classifier"
-    ModelConfig model;
     std::uint64_t fingerprint = 0;  ///< model_fingerprint; 0: still to be trained
-    nlohmann::json metadata = nlohmann::json::object();
+    RunRecord record = {};          ///< which says what model it holds
+    const ModelConfig& model() const { return record.model.value(); }
     friend bool operator==(const CheckpointFacts&, const CheckpointFacts&) = default;
 };
 

@@ -101,6 +101,8 @@ Gathered gather(const StageOptions& asked, const Communicator& world,
             gathered.tokenizer = Tokenizer::from_json(info.tokenizer_json, start.checkpoint);
             gathered.wide = info.wide;
             gathered.facts.source = facts_of(start.checkpoint, info);
+            check_usage(gathered.facts.source->record.saved || !start.resumes,
+                        fmt::format("{} does not say how far its run was: it cannot be resumed", start.checkpoint));
             gathered.facts.tokenizer = facts_of(*gathered.tokenizer);
         }
         read_inputs(gathered);

@@ -17,9 +17,9 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
             fmt::print(stderr, "{}\n", choice);
     CheckpointInfo info = read_checkpoint_info(path, world, verified);
     return together(world, [&] {
-        check_usage(info.metadata.contains("model"), fmt::format("{} does not say what model it holds", path.string()));
-        return StoredModel{path, info, info.metadata.value("kind", ""), model_config_from(info.metadata["model"]),
-                           Tokenizer::from_json(info.tokenizer_json, path.string())};
+        const RunRecord record = record_of(path, info);
+        check_usage(record.model.has_value(), fmt::format("{} does not say what model it holds", path.string()));
+        return StoredModel{path, info, record, *record.model, Tokenizer::from_json(info.tokenizer_json, path.string())};
     });
 }
 

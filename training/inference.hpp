@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "checkpoints/checkpoint.hpp"
+#include "checkpoints/run_record.hpp"
 #include "data/tokenizer/tokenizer.hpp"
 #include "training/rank_model.hpp"
 #include "training/training_options.hpp"
@@ -14,8 +15,8 @@ namespace ulmpi {
 struct StoredModel {
     std::filesystem::path path;
     CheckpointInfo info;
-    std::string kind;  ///< "language-model" or "classifier"
-    ModelConfig config;
+    RunRecord record;
+    ModelConfig config;  ///< the record's
     Tokenizer tokenizer;
 };
 StoredModel open_model(const std::string& run_or_checkpoint, const Communicator& world, bool verified = false);

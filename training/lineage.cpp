@@ -86,6 +86,11 @@ std::optional<std::uint64_t> parent_of(const json& lineage) {
     return std::strtoull(parent.get<std::string>().c_str(), nullptr, 16);
 }
 
+std::uint64_t input_of(const json& lineage, const std::string& option) {
+    const auto given = lineage.value("inputs", json::object()).value(option, std::string("0"));
+    return std::strtoull(given.c_str(), nullptr, 16);
+}
+
 void check_same_data(const json& before, const RunSpec& now) {
     const json inputs_before = before.value("inputs", json::object());
     for (const auto& [name, fingerprint] : now.inputs)

@@ -21,6 +21,9 @@ nlohmann::json lineage_of(const RunSpec& run);
 /// The parent's fingerprint that a lineage tells of; none: it began with no weights.
 std::optional<std::uint64_t> parent_of(const nlohmann::json& lineage);
 
+/// The fingerprint of what an option names ("distill-from"), as a lineage tells; 0: it tells of none.
+std::uint64_t input_of(const nlohmann::json& lineage, const std::string& option);
+
 /// UsageError where a run would go on with other data than it began with, of which `before` tells.
 void check_same_data(const nlohmann::json& before, const RunSpec& now);
 

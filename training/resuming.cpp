@@ -13,12 +13,11 @@ std::string command_to_go_on(const RunOptions& run) {
 Progress start_from(const RunSpec& run, RankModel& model, const VocabularyMap* vocabulary) {
     if (run.resumed) {
         load_checkpoint(run.source->path, model.store, model.moments(), model.topology, {.verified = true});
-        const nlohmann::json& stored = run.source->metadata.at("progress");
-        stored.at("updates_by_group").get_to(model.optimizer->updates_by_group());
-        const Progress progress = progress_from(stored);
+        const SavedProgress& saved = run.source->record.saved.value();
+        model.optimizer->updates_by_group() = saved.updates_by_group;
         if (model.topology.all.rank() == 0)
-            fmt::print(stderr, "going on from {} (step {})\n", run.source->path, progress.step);
-        return progress;
+            fmt::print(stderr, "going on from {} (step {})\n", run.source->path, saved.progress.step);
+        return saved.progress;
     }
     model.store.initialize(run.training.seed);
     LoadPolicy weights{.moments = false, .verified = true, .vocabulary = vocabulary};

@@ -3,8 +3,8 @@
 
 #include <string>
 
+#include "checkpoints/run_progress.hpp"
 #include "training/rank_model.hpp"
-#include "training/run_progress.hpp"
 #include "training/run_spec.hpp"
 
 namespace ulmpi {

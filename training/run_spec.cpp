@@ -11,30 +11,30 @@
 
 namespace ulmpi {
 
-nlohmann::json metadata_of(const RunSpec& run, const std::string& kind) {
-    return {{"kind", kind},
-            {"command", run.command},
-            {"lineage", lineage_of(run)},
-            {"model", to_json(run.model)},
-            {"options", run.options},
-            {"tokenizer_fingerprint", run.tokenizer.fingerprint}};
+RunRecord record_of(const RunSpec& run, const std::string& kind) {
+    return {.kind = kind,
+            .command = run.command,
+            .model = run.model,
+            .tokenizer_fingerprint = run.tokenizer.fingerprint,
+            .lineage = lineage_of(run),
+            .options = run.options};
 }
 
 void take_source(OptionTable& table, const std::string& command, const Facts& facts) {
     if (!facts.source) return;
     if (facts.resumed) {
-        take_stored_options(table, facts.source->metadata, command, facts.ranks);
-        keep_as_begun(table, "ema", 0.0, facts.source->metadata, facts.source->path);
+        take_stored_options(table, facts.source->record, command, facts.ranks);
+        keep_as_begun(table, "ema", 0.0, facts.source->record, facts.source->path);
     } else {
-        check_usage(facts.source->kind == "language-model",
+        check_usage(facts.source->record.kind == language_model_kind,
                     fmt::format("--init-from {} holds no language model", facts.source->path));
     }
-    take_shape(table, facts.source->model, facts.source->path);
+    take_shape(table, facts.source->model(), facts.source->path);
 }
 
 std::optional<ModelConfig> model_of(const OptionTable& table, const StageOptions& o, const Facts& facts) {
     if (facts.source) {
-        ModelConfig model = facts.source->model;
+        ModelConfig model = facts.source->model();
         apply_dropouts(table, o.shape, model);
         return model;
     }
@@ -69,7 +69,7 @@ RunSpec resolve_run(const std::string& command, const OptionTable& table, const 
                 .options = table.json(),
                 .ini = table.ini()};
     if (run.resumed) {
-        const nlohmann::json before = run.source->metadata.value("lineage", nlohmann::json::object());
+        const nlohmann::json& before = run.source->record.lineage;
         run.parent = parent_of(before);
         check_same_data(before, run);
     } else if (run.source) {

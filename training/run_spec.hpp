@@ -36,7 +36,7 @@ struct RunSpec {
 };
 
 /// What every checkpoint says of its run; stages add to it, the trainer its progress.
-nlohmann::json metadata_of(const RunSpec& run, const std::string& kind);
+RunRecord record_of(const RunSpec& run, const std::string& kind);
 
 // The steps that the stages' own resolve functions share. All are pure; all throw UsageError.
 

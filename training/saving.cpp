@@ -105,7 +105,8 @@ bool Saving::due(std::uint64_t step) const {
     return interval_.seconds > 0 && broadcast_value(seconds, model_.topology.all, 0) >= interval_.seconds;
 }
 
-void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
+void Saving::save(SavedProgress now, bool last) {
+    Progress& progress = now.progress;
     double seconds = 0;
     {
         const Waiting waiting(model_.timeline, seconds);
@@ -113,9 +114,8 @@ void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
         saving_best_ = std::exchange(next_best_, std::nullopt);
         progress.best = saving_best_ ? saving_best_ : best_;
         begun_step_ = progress.step;
-        nlohmann::json metadata = surroundings_.metadata;
-        metadata["progress"] = to_json(progress);
-        metadata["progress"].update(more);
+        RunRecord record = surroundings_.record;
+        record.saved = now;
         const Keeping keeping{run_.keep_last, run_.keep_every,
                               progress.best ? std::optional(progress.best->step) : std::nullopt};
         const auto prune = [this, keeping, step = progress.step] {
@@ -127,7 +127,7 @@ void Saving::save(Progress progress, const nlohmann::json& more, bool last) {
             }
         };
         if (leader_) folder_.restore_checkpoint_folder();
-        writer_.begin({folder_.checkpoint_path(progress.step), std::move(metadata), surroundings_.tokenizer_json,
+        writer_.begin({folder_.checkpoint_path(progress.step), to_json(record), surroundings_.tokenizer_json,
                        surroundings_.flush, prune, surroundings_.wide});
         if (last || mode_ == SaveMode::sync) take(writer_.finish(), last);
         last_save_ = Clock::now();

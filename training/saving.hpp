@@ -12,8 +12,8 @@
 #include "base/progress.hpp"
 #include "checkpoints/checkpoint_writer.hpp"
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/run_record.hpp"
 #include "training/rank_model.hpp"
-#include "training/run_progress.hpp"
 #include "training/training_options.hpp"
 #include "training/wall_clock.hpp"
 
@@ -33,10 +33,10 @@ std::string save_summary(const SaveTally& tally, SaveMode mode, std::size_t memo
 /// At most one save is under way. Everything is collective.
 class Saving {
 public:
-    /// What the metadata says besides the progress, and what must be on the disk before a checkpoint is published,
+    /// What a checkpoint says besides the progress, and what must be on the disk before a checkpoint is published,
     /// asked for on a thread of the writer.
     struct Surroundings {
-        nlohmann::json metadata;
+        RunRecord record;
         std::string tokenizer_json;
         std::function<void()> flush;  ///< rank 0's
         const WideContent* wide = nullptr;
@@ -62,10 +62,10 @@ public:
     /// Whether it is to be saved: --save-interval says so, or it is the best.
     bool due(std::uint64_t step) const;
 
-    /// Saves the model, after what is under way. `more` is added to the progress. In async mode the save goes on when
+    /// Saves the model, after what is under way; which step was the best is added. In async mode the save goes on when
     /// this returns, unless it is the `last`, which must succeed: otherwise throws AgreedError. A failure of any other
     /// is said and the run goes on.
-    void save(Progress progress, const nlohmann::json& more, bool last);
+    void save(SavedProgress now, bool last);
     /// Between steps: takes the save under way to its next phase, or to its end, if all ranks are ready.
     void look();
 

@@ -62,7 +62,7 @@ public:
           leader_(model.topology.all.rank() == 0),
           bar_(description.title, "steps", task.steps(), leader_, progress.step),
           saving_(model, run,
-                  {description.metadata, description.tokenizer_json, [this] { metrics_->sync(); }, &description.wide},
+                  {description.record, description.tokenizer_json, [this] { metrics_->sync(); }, &description.wide},
                   progress, pace_, bar_) {
         together(model.topology.all, [&] {
             if (!leader_) return;
@@ -161,8 +161,8 @@ private:
         if (best->step != progress_.step) {
             const std::filesystem::path path = folder_.checkpoint_path(best->step);
             load_checkpoint(path, model_.store, model_.moments(), model_.topology);
-            const CheckpointInfo info = read_checkpoint_info(path, model_.topology.all, true);
-            info.metadata.at("progress").at("updates_by_group").get_to(model_.optimizer->updates_by_group());
+            const RunRecord record = record_of(path, read_checkpoint_info(path, model_.topology.all, true));
+            model_.optimizer->updates_by_group() = record.saved.value().updates_by_group;
         }
         save(true);
     }
@@ -279,11 +279,8 @@ private:
 
     void save(bool last) {
         ledger();
-        saving_.save(progress_,
-                     {{"seed", training_.seed},
-                      {"updates_by_group", model_.optimizer->updates_by_group()},
-                      {"complete", progress_.of_step || progress_.step >= task_.steps()}},
-                     last);
+        const bool complete = progress_.of_step || progress_.step >= task_.steps();
+        saving_.save({progress_, training_.seed, model_.optimizer->updates_by_group(), complete}, last);
     }
 
     void table() const {

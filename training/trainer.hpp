@@ -9,10 +9,10 @@
 
 #include "base/stop_signals.hpp"
 #include "checkpoints/run_folder.hpp"
+#include "checkpoints/run_record.hpp"
 #include "training/interruption.hpp"
 #include "training/metrics.hpp"
 #include "training/rank_model.hpp"
-#include "training/run_progress.hpp"
 #include "training/training_options.hpp"
 
 namespace ulmpi {
@@ -51,8 +51,8 @@ public:
 
 /// What a run is besides its task: written into every checkpoint.
 struct RunDescription {
-    std::string title;        ///< "pretrain", for people
-    nlohmann::json metadata;  ///< kind, model, head, options, fingerprints; progress is added
+    std::string title;  ///< "pretrain", for people
+    RunRecord record;   ///< to which the progress is added
     std::string tokenizer_json, config_ini;
     WideContent wide = {};  ///< rank 0's
 };

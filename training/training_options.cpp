@@ -176,12 +176,12 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig
     apply("residual-dropout", o.residual_dropout, model.residual_dropout);
 }
 
-void take_stored_options(OptionTable& table, const nlohmann::json& metadata, const std::string& command, int ranks) {
-    const std::string made_by = metadata.value("command", "");
+void take_stored_options(OptionTable& table, const RunRecord& record, const std::string& command, int ranks) {
+    const std::string& made_by = record.command;
     check_usage(made_by == command,
                 fmt::format("the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
                             made_by.empty() ? "another command" : made_by, command));
-    const nlohmann::json now = table.json(), stored = metadata.value("options", nlohmann::json::object());
+    const nlohmann::json now = table.json(), &stored = record.options;
     std::set<std::string> own{"run", "resume", "init-from", "profile", "walltime"};
     const auto keep = [&](std::initializer_list<const char*> names, bool all) {
         for (const char* name : names) all = all || (now.contains(name) && table.given(name));
@@ -194,10 +194,9 @@ void take_stored_options(OptionTable& table, const nlohmann::json& metadata, con
         if (now.contains(name) && !value.is_null() && !own.contains(name)) table.set_default(name, value);
 }
 
-void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old,
-                   const nlohmann::json& metadata, const std::string& source) {
-    const nlohmann::json stored = metadata.value("options", nlohmann::json::object());
-    const nlohmann::json before = stored.value(name, of_old);
+void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old, const RunRecord& record,
+                   const std::string& source) {
+    const nlohmann::json before = record.options.value(name, of_old);
     if (table.given(name) && table.json().at(name) != before)
         table.refuse(name, fmt::format("the run of {} began with {}: leave this out, or start another --run", source,
                                        before.is_string() ? before.get<std::string>() : before.dump()));

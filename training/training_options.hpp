@@ -7,6 +7,7 @@
 
 #include "base/options/table.hpp"
 #include "checkpoints/checkpoint_writer.hpp"
+#include "checkpoints/run_record.hpp"
 #include "model/config.hpp"
 #include "training/layout.hpp"
 #include "training/learning_rate.hpp"
@@ -78,12 +79,12 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& options, Model
 /// folders, and of what a run begins from, are this run's own; so is the length if it is given in whatever unit, and
 /// the split of the model if one is given or the stored one does not fit `ranks`. UsageError if the run was not one of
 /// `command`.
-void take_stored_options(OptionTable& table, const nlohmann::json& metadata, const std::string& command, int ranks);
+void take_stored_options(OptionTable& table, const RunRecord& stored, const std::string& command, int ranks);
 
 /// After parse, of a run that goes on: what it began with and cannot change on the way. Runs that do not say began with
 /// `of_old`. UsageError naming the option if something else was given.
-void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old,
-                   const nlohmann::json& metadata, const std::string& source);
+void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::json& of_old, const RunRecord& stored,
+                   const std::string& source);
 
 /// After parse: the shape of a model that is there already stands for what was not given now. UsageError naming an
 /// option that was given and says something else. `source` is where the model lies.

@@ -5,7 +5,8 @@
 
 namespace ulmpi {
 
-/// The part of it that stands at `place`. Group 0 is the embedding, block b is group b + 1, the head layers + 1.
+/// The part of it that stands at `place`. Group 0 is the embedding, a tied output
+/// matrix with it; block b is group b + 1, the final norm is of the last block's; the head layers + 1.
 StageModules decoder(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place);
 
 }  // namespace ulmpi

@@ -1,6 +1,6 @@
 #pragma once
-// A family of models says which modules follow one another, in which group, on which stage. Nothing else knows the
-// family.
+// A family of models says which modules follow one another, in which group, on which stage. Stage's constructor chooses
+// the family. Training relies on its groups: 0 lies lowest, block b is group b + 1, a head layers + 1.
 
 #include <memory>
 #include <optional>

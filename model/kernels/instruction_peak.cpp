@@ -47,6 +47,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -58,7 +59,11 @@ HWY_EXPORT(fused_multiply_adds);
 double of_floats(std::size_t rounds, float* sink) { return HWY_DYNAMIC_DISPATCH(fused_multiply_adds)(rounds, sink); }
 
 #if defined(__x86_64__)
-bool has_bf16_dot_products() { return __builtin_cpu_supports("avx512bf16") != 0; }
+bool has_amx() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0;  // AMX-BF16
+}
+bool has_bf16_dot_products() { return __builtin_cpu_supports("avx512bf16") != 0 && !has_amx(); }
 
 __attribute__((target("avx512f,avx512bf16"))) double of_bf16(std::size_t rounds, float* sink) {
     const __m512 one = _mm512_set1_ps(1.0F);

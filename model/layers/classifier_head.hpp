@@ -25,6 +25,7 @@ struct ClassifierConfig {
     HeadNormKind norm = HeadNormKind::layernorm;
     double dropout1 = 0.4, dropout2 = 0.1;  ///< before the first and the second linear layer
     bool wide = false;                      ///< scores of another model, the micro-batch's offsets, are added
+    friend bool operator==(const ClassifierConfig&, const ClassifierConfig&) = default;
 };
 
 /// What the head has to know of each document that it judges.

@@ -35,7 +35,7 @@ Sublayer::SublayerKept Sublayer::keep(Rooms& rooms) const {
 }
 
 // Backwards, what stands before 'a' comes behind it: what 'd' and 'n' change there is not the residual's gradient.
-bool Sublayer::parts_gradients() const {
+bool Sublayer::splits_gradient_at_residual() const {
     const std::string inner = post_.substr(0, std::min(post_.find('a'), post_.size()));
     const bool residual = post_.find('a') != std::string::npos;
     return residual && (inner.find('n') != std::string::npos || (inner.find('d') != std::string::npos && dropout_ > 0));
@@ -43,7 +43,7 @@ bool Sublayer::parts_gradients() const {
 
 Sublayer::Work Sublayer::work(Rooms& rooms) const {
     const Shape all{rooms.all_rows(), width_};
-    return {parts_gradients() ? rooms.shared.allocate(all) : View<Real>{}, rooms.shared.allocate(all),
+    return {splits_gradient_at_residual() ? rooms.shared.allocate(all) : View<Real>{}, rooms.shared.allocate(all),
             normalises_before() ? rooms.shared.allocate(all) : View<Real>{}};
 }
 

@@ -54,7 +54,7 @@ private:
     /// pre(x) of this worker's rows.
     View<Real> own_rows(Rooms& rooms) const { return rooms.own.allocate({rooms.rows.size(), width_}); }
     /// Whether something changes the gradient on its way from where x was added towards f.
-    bool parts_gradients() const;
+    bool splits_gradient_at_residual() const;
 
     std::string pre_, post_;
     std::size_t width_;

@@ -18,8 +18,8 @@ from cells import (ROOT, Bench, Cell, CommandFailed, Method, Records, Shared, co
                    words)
 from ensembles import Distilled, Ensemble
 from labelled import Row, draw, folds, read_rows, repeated, sample, sha256, write_rows
+from other_programs import FastaiUlmfit
 from ours import RECIPES, Domain, Fit, Ours, Program, WithPseudoLabels, WithWords
-from peers import FastaiUlmfit
 from vocabularies import OwnVocabulary
 
 # The tables: for each number of labels, so many seeds.

@@ -1,7 +1,7 @@
 """One training step beside PyTorch's on this machine, in turns, medians over the rounds. Prints a table in Markdown.
 
-PyTorch gets its better setting: eager and torch.compile are both measured in the first round of every row, and the
-faster one goes on. The two never run at the same time; the machine should have nothing else to do."""
+PyTorch gets its better setting: before the rounds of a row eager and torch.compile are each measured once, and the
+faster one takes part. The two never run at the same time; the machine should have nothing else to do."""
 
 import argparse
 import json
@@ -31,27 +31,29 @@ def run(command: list[str]) -> dict[str, Any]:
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 
-def ours(ulmpi: str, shape: dict[str, int], precision: str, ranks: int, threads: int) -> list[str]:
+def ours(ulmpi: str, shape: dict[str, int], precision: str, ranks: int, threads: int, steps: int) -> list[str]:
     start = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"] if ranks > 1 else []
     options = [word for name, value in shape.items() for word in (f"--{OURS[name]}", str(value))]
-    return [*start, ulmpi, "bench", "step", *options, "--threads-per-rank", str(threads), "--precision", precision]
+    return [*start, ulmpi, "bench", "step", *options, "--threads-per-rank", str(threads), "--precision", precision,
+            "--steps", str(steps)]
 
 
-def theirs(shape: dict[str, int], precision: str, ranks: int, threads: int, compiled: bool) -> list[str]:
+def theirs(shape: dict[str, int], precision: str, ranks: int, threads: int, steps: int, compiled: bool) -> list[str]:
     options = [word for name, value in shape.items() for word in (f"--{name}", str(value))]
     return [sys.executable, "-B", str(HERE / "torch_step.py"), *options, "--threads", str(threads), "--ranks", str(ranks),
-            "--precision", precision, *(["--compile"] if compiled else [])]
+            "--precision", precision, "--steps", str(steps), *(["--compile"] if compiled else [])]
 
 
 def compare(options: argparse.Namespace, shape: dict[str, int], precision: str, ranks: int, threads: int) -> str:
     """A row of the table. On several ranks a replica has the whole batch of the shape divided by their number."""
     shape = shape | {"batch": shape["batch"] // ranks}
     mine, peer = [], []
-    tried = {compiled: run(theirs(shape, precision, ranks, threads, compiled)) for compiled in (False, True)}
+    how = (shape, precision, ranks, threads, options.steps)
+    tried = {compiled: run(theirs(*how, compiled)) for compiled in (False, True)}
     faster = max(tried, key=lambda compiled: tried[compiled]["tokens_per_s"])
     for number in range(options.rounds):
-        mine.append(run(ours(options.ulmpi, shape, precision, ranks, threads)))
-        peer.append(run(theirs(shape, precision, ranks, threads, faster)))
+        mine.append(run(ours(options.ulmpi, *how)))
+        peer.append(run(theirs(*how, faster)))
         print(f"round {number + 1} of {options.rounds}: {mine[-1]['tokens_per_s']:.0f} and {peer[-1]['tokens_per_s']:.0f} "
               f"tokens/s", file=sys.stderr)
     speed = statistics.median(one["tokens_per_s"] for one in mine)
@@ -66,13 +68,18 @@ def compare(options: argparse.Namespace, shape: dict[str, int], precision: str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="step.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="step.sh", description=__doc__)
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--ranks", nargs="+", type=int, default=[1], help="the cores are dealt to so many; data parallel")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="timed in a round, after two that are not")
     parser.add_argument("--ulmpi", default=str(ROOT / "build/release/ulmpi"), metavar="FILE", help="the program")
     options = parser.parse_args()
+    for shape in options.shape:
+        for ranks in options.ranks:
+            if ranks < 1 or SHAPES[shape]["batch"] % ranks != 0:
+                parser.error(f"--ranks {ranks}: the {SHAPES[shape]['batch']} sequences of {shape} are not dealt evenly")
     import torch
     cores = len(os.sched_getaffinity(0))
     print(f"PyTorch {torch.__version__}, {cores} cores, medians of {options.rounds} rounds in turns\n")

@@ -22,7 +22,8 @@ class Block(nn.Module):
         self.heads = heads
         self.before_attention, self.before_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"),
+                                          nn.Linear(4 * width, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -38,7 +39,9 @@ class Decoder(nn.Module):
         self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.last_norm = nn.LayerNorm(width)
-        self.apply(lambda part: nn.init.normal_(part.weight, std=0.02) if isinstance(part, (nn.Linear, nn.Embedding)) else None)
+        for part in self.modules():
+            if isinstance(part, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(part.weight, std=0.02)
 
     def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         x = self.tokens(inputs) + self.positions.weight
@@ -74,7 +77,8 @@ def train(options: argparse.Namespace, rank: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if rank == 0:
         step = statistics.median(seconds[2:])
-        print(json.dumps({"tokens_per_s": options.ranks * options.batch * options.context / step, "peak_mb": peak}), flush=True)
+        tokens = options.ranks * options.batch * options.context
+        print(json.dumps({"tokens_per_s": tokens / step, "peak_mb": peak}), flush=True)
     if options.ranks > 1:
         torch.distributed.destroy_process_group()
 

@@ -21,7 +21,7 @@ class Peers(unittest.TestCase):
         block = 12 * width * width + 13 * width  # qkv, out, up, down with biases; two norms
         with mock.patch.dict(os.environ, PATH=os.path.dirname(MPIEXEC) + os.pathsep + os.environ["PATH"]):
             for ranks in (1, 2):
-                said = step.run(step.ours(ULMPI, SMALL, "fp32", ranks, 1))
+                said = step.run(step.ours(ULMPI, SMALL, "fp32", ranks, 1, 3))
                 self.assertEqual(said["params"], ids * width + layers * block + 2 * width)
                 self.assertEqual(said["ranks"], ranks)
 
@@ -36,7 +36,7 @@ class Peers(unittest.TestCase):
                     "instruction_peak_share": 0.875}
 
         with mock.patch.object(step, "run", run):
-            row = step.compare(argparse.Namespace(ulmpi="ulmpi", rounds=3), SMALL, "fp32", 1, 2)
+            row = step.compare(argparse.Namespace(ulmpi="ulmpi", rounds=3, steps=4), SMALL, "fp32", 1, 2)
         self.assertIn("| 120 | 2.00 (compiled) | 0.88 | 0.25 |", row)
         self.assertEqual(len(calls), 2 + 2 * 3)
         self.assertTrue(all("--compile" in command for command in calls[2:] if command[0] == sys.executable))

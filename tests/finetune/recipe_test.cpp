@@ -43,7 +43,7 @@ TEST(RecipeTest, ARecipeStandsForWhatIsNotGiven) {
     EXPECT_EQ(published.training.lr, 3e-3);
     EXPECT_EQ(published.training.global_batch, 32u);
     EXPECT_EQ(published.classifier.epochs, 8);
-    EXPECT_EQ(published.model, parent().model);  // its dropouts too
+    EXPECT_EQ(published.model, parent().model());  // its dropouts too
 
     const ClassifierSpec given = spec_of("--recipe ulmfit --lr 0.5 --epochs 2 --gradual-unfreezing off --dropout 0.4");
     EXPECT_FALSE(given.classifier.gradual_unfreezing);
@@ -59,7 +59,7 @@ TEST(RecipeTest, ARecipeStandsForWhatIsNotGiven) {
     const LanguageModelSpec text =
         resolve(language_model(domain_training(), domain + " --recipe ulmfit"), with_parent(of_shards()));
     EXPECT_EQ(text.factor, 2.6);
-    EXPECT_EQ(text.model, parent().model);
+    EXPECT_EQ(text.model, parent().model());
     // 10,001 tokens in windows of 50. What the last update reads beyond two passes does not count.
     for (const auto& [asked, dropout] : {std::pair{"--global-batch-size 4 --train-steps 100", 0.0},
                                          {"--global-batch-size 4 --train-steps 101", 0.1},
@@ -80,8 +80,8 @@ TEST(RecipeTest, ARecipeStandsForWhatIsNotGiven) {
 TEST(RecipeTest, ARunGoesOnWithWhatItsRecipeMeant) {
     const ClassifierSpec first =
         resolve(texts_classifier("--train t.tsv --run r --init-from lm"), with_parent(of_sets()));
-    Facts facts = gone_on(first, "classifier", with_parent(of_sets()));
-    json& options = facts.source->metadata["options"];
+    Facts facts = gone_on(first, with_parent(of_sets()));
+    json& options = facts.source->record.options;
     options.update({{"lr", 0.007}, {"epochs", 77}, {"gradual-unfreezing", true}});
     const ClassifierSpec second = resolve(texts_classifier("--train t.tsv --run r --recipe best"), facts);
     EXPECT_EQ(second.training.lr, 0.007);

@@ -64,17 +64,19 @@ TEST(RunRefusalsTest, ContinuingSaysWhatCannotBe) {
     const LanguageModelSpec before = resolve(language_model(pretraining(), pretrain), of_shards());
     expect_refusals(
         with_parent(of_shards()),
-        {{domain, [](Facts& facts) { facts.source->kind = "classifier"; }, {"--init-from", "no language model"}},
+        {{domain,
+          [](Facts& facts) { facts.source->record.kind = classifier_kind; },
+          {"--init-from", "no language model"}},
          {domain,
           [](Facts& facts) { facts.shards["data"].tokenizer.fingerprint = 78; },
           {"d was made with another tokenizer than the model of lm/"}},
          {domain + " --tp 4", [](Facts& facts) { facts.ranks = 4; }, {"3 attention heads"}},
          {domain,
-          [&](Facts& facts) { facts = gone_on(before, "language-model", facts); },
+          [&](Facts& facts) { facts = gone_on(before, facts); },
           {"one of a run of ulmpi pretrain", "another --run"}}},
         [](const std::string& text, const Facts& facts) { resolve(language_model(domain_training(), text), facts); });
     expect_refusals(
-        gone_on(before, "language-model", of_shards()),
+        gone_on(before, of_shards()),
         {{pretrain + " --norm-eps 0.1", as_it_is, {"--norm-eps", "r/checkpoints/step-00000002.h5 has 1e-05"}},
          {pretrain,
           [](Facts& facts) { facts.inputs["data"] = 8; },
@@ -88,7 +90,7 @@ TEST(RunRefusalsTest, ClassifyingSaysWhatCannotBe) {
     };
     expect_refusals(
         with_parent(of_sets()),
-        {{classifier, [](Facts& facts) { facts.source->kind = "classifier"; }, {"no language model"}},
+        {{classifier, [](Facts& facts) { facts.source->record.kind = classifier_kind; }, {"no language model"}},
          {classifier + " --tokenizer k.json", as_it_is, {"leave --tokenizer out"}},
          {classifier + " --num-layers 2", as_it_is, {"--num-layers", "has 3"}},
          {classifier + " --head-normalization batchnorm",
@@ -105,7 +107,7 @@ TEST(RunRefusalsTest, ClassifyingSaysWhatCannotBe) {
                      {scratch + " --pp 5", [](Facts& facts) { facts.ranks = 5; }, {"4 layers"}}},
                     resolve_words);
     const ClassifierSpec before = resolve(texts_classifier(scratch), of_sets());
-    expect_refusals(gone_on(before, "classifier", of_sets()),
+    expect_refusals(gone_on(before, of_sets()),
                     {{"--train other.tsv --run r",
                       [](Facts& facts) { facts.inputs["train"] = 7; },
                       {"--train other.tsv holds other data than the run began with"}},

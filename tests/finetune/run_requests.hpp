@@ -62,7 +62,7 @@ inline CheckpointFacts parent() {
     model.vocabulary = 300;
     model.end_of_text = 299;
     model.residual_dropout = 0.25;
-    return {"lm/checkpoints/step-00000009.h5", "language-model", model, 123, json::object()};
+    return {"lm/checkpoints/step-00000009.h5", 123, {.kind = language_model_kind, .model = model}};
 }
 inline Facts with_parent(Facts facts) {
     facts.source = parent();
@@ -70,8 +70,8 @@ inline Facts with_parent(Facts facts) {
 }
 /// Of a run that goes on from the checkpoint that a run of `spec` wrote.
 template <class Spec>
-Facts gone_on(const Spec& spec, const std::string& kind, Facts facts) {
-    facts.source = CheckpointFacts{"r/checkpoints/step-00000002.h5", kind, spec.model, 999, metadata_of(spec)};
+Facts gone_on(const Spec& spec, Facts facts) {
+    facts.source = CheckpointFacts{"r/checkpoints/step-00000002.h5", 999, record_of(spec)};
     facts.resumed = true;
     return facts;
 }

@@ -25,8 +25,8 @@ TEST(RunSpecTest, AStageWithoutAParentTakesItsShapeFromTheOptionsAndItsVocabular
     EXPECT_EQ(spec.parent, std::nullopt);
     EXPECT_EQ(spec.factor, 1);
     EXPECT_FALSE(spec.head);
-    EXPECT_EQ(metadata_of(spec)["data"], (json{{"path", "d"}, {"tokens", 10001}, {"fingerprint", 77}}));
-    EXPECT_EQ(metadata_of(spec)["kind"], "language-model");
+    EXPECT_EQ(record_of(spec).data, (DataRecord{"d", 10001, 77}));
+    EXPECT_EQ(record_of(spec).kind, "language-model");
 }
 
 TEST(RunSpecTest, AVocabularyIsTakenOverWhenAsked) {
@@ -54,7 +54,7 @@ TEST(RunSpecTest, AVocabularyIsTakenOverWhenAsked) {
     // It is settled by parent and data, so that runs from before there was a choice keep their lineage.
     EXPECT_FALSE(lineage_of(spec)["options"].contains("transfer-vocabulary"));
     // The run that goes on has taken it over already.
-    Facts later = gone_on(spec, "language-model", facts_with(own));
+    Facts later = gone_on(spec, facts_with(own));
     later.tokenizer = own;
     const LanguageModelSpec resumed = resolve(language_model(domain_training(), domain), later);
     EXPECT_FALSE(resumed.transfers_vocabulary);
@@ -115,7 +115,7 @@ TEST(RunSpecTest, AReplicasShareIsCutIntoMicroBatches) {
 TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
     const LanguageModelSpec spec =
         resolve(language_model(domain_training(), domain + " --attention-dropout 0.5"), with_parent(of_shards()));
-    ModelConfig model = parent().model;
+    ModelConfig model = parent().model();
     model.attention_dropout = 0.5;  // given; the others are the recipe's: none of a text that is read once
     model.embedding_dropout = model.residual_dropout = 0;
     EXPECT_EQ(spec.model, model);
@@ -138,14 +138,14 @@ TEST(RunSpecTest, AParentBringsTheShapeAndTheStageItsDefaults) {
     EXPECT_EQ(head.head->pooling, Pooling::max);
     EXPECT_TRUE(!head.classifier.gradual_unfreezing && head.balanced);
     EXPECT_EQ(head.classifier.padding, 299);
-    EXPECT_EQ(metadata_of(head)["classifier"]["classes"], (json{"bad", "good"}));
+    EXPECT_EQ(record_of(head).classifier->classes, (std::vector<std::string>{"bad", "good"}));
 }
 
 TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
     const Facts facts = with_parent(of_shards());
     const LanguageModelSpec before = resolve(language_model(domain_training(), domain + " --lr 0.5"), facts);
-    const LanguageModelSpec after = resolve(language_model(domain_training(), "--data d --run r --init-from elsewhere"),
-                                            gone_on(before, "language-model", facts));
+    const LanguageModelSpec after =
+        resolve(language_model(domain_training(), "--data d --run r --init-from elsewhere"), gone_on(before, facts));
     EXPECT_TRUE(after.resumed);
     EXPECT_EQ(after.training.lr, 0.5);
     EXPECT_EQ(after.steps, 7u);
@@ -153,8 +153,7 @@ TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
     EXPECT_EQ(lineage_of(after), lineage_of(before));
 
     const ClassifierSpec first = resolve(texts_classifier(scratch + " --num-layers 3 --max-length 40"), of_sets());
-    const ClassifierSpec second =
-        resolve(texts_classifier("--train t.tsv --run r"), gone_on(first, "classifier", of_sets()));
+    const ClassifierSpec second = resolve(texts_classifier("--train t.tsv --run r"), gone_on(first, of_sets()));
     EXPECT_EQ(lineage_of(second), lineage_of(first));
     EXPECT_EQ(second.max_length, 40u);
     EXPECT_FALSE(second.classifier.gradual_unfreezing);
@@ -163,8 +162,8 @@ TEST(RunSpecTest, ARunThatGoesOnIsTheRunThatBegan) {
 // Runs of before texts were read whole say 0 among their options and the context in their head.
 TEST(RunSpecTest, ARunThatCutAtItsContextGoesOnCutting) {
     const ClassifierSpec first = resolve(texts_classifier(classifier), with_parent(of_sets()));
-    Facts facts = gone_on(first, "classifier", with_parent(of_sets()));
-    facts.source->metadata["classifier"]["max_length"] = 50;
+    Facts facts = gone_on(first, with_parent(of_sets()));
+    facts.source->record.classifier->max_length = 50;
     EXPECT_EQ(resolve(texts_classifier("--train t.tsv --run r"), facts).max_length, 50u);
 }
 
@@ -186,7 +185,7 @@ TEST(RunSpecTest, WhatIsGivenWinsOverWhatTheCheckpointSays) {
         facts.ranks = 2;
         return facts;
     }());
-    Facts facts = gone_on(before, "language-model", of_shards());
+    Facts facts = gone_on(before, of_shards());
     facts.ranks = 3;  // the split of the model does not divide them
     const LanguageModelSpec after =
         resolve(language_model(pretraining(), "--data d --run r --lr 0.25 --train-tokens 4000"), facts);
@@ -212,7 +211,7 @@ TEST(RunSpecTest, WhatIsLearnedDoesNotDependOnTheLayout) {
 TEST(RunSpecTest, TheFileOfARunAsksForTheSameRun) {
     const LanguageModelRequest asked = language_model(domain_training(), domain + " --lr 0.1 --resume never");
     Facts facts = with_parent(of_shards());
-    facts.source->model.residual_dropout = 0;  // dropouts that a parent brings stand in no file
+    facts.source->record.model->residual_dropout = 0;  // dropouts that a parent brings stand in no file
     const LanguageModelSpec spec = resolve(asked, facts);
     EXPECT_EQ(asked.options.training.lr, 0.1);
     EXPECT_EQ(asked.table.origin("adam-eps"), Origin::built_in);  // resolving changes nothing of what was asked
@@ -226,13 +225,13 @@ TEST(RunSpecTest, TheFileOfARunAsksForTheSameRun) {
     again.table.parse(arguments);
     const LanguageModelSpec same = resolve(again, facts);
     EXPECT_EQ(same.options, spec.options);
-    EXPECT_EQ(metadata_of(same), metadata_of(spec));
+    EXPECT_EQ(record_of(same), record_of(spec));
 }
 
 TEST(RunSpecTest, FactsSurviveTheirWayToTheOtherRanks) {
     Facts facts = with_parent(of_shards());
     facts.ranks = 3;
-    facts.source->metadata = {{"options", {{"lr", 0.1}, {"epochs", nullptr}}}, {"names", {"\xff\xfe"}}};
+    facts.source->record.options = {{"lr", 0.1}, {"epochs", nullptr}, {"names", {"\xff\xfe"}}};
     facts.sets = of_sets().sets;
     facts.sets["train"].classes.push_back("not \xc3 UTF-8");
     facts.inputs["data"] = ~std::uint64_t{0};

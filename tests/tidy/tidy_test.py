@@ -110,6 +110,13 @@ class Tidy(unittest.TestCase):
         for path in graph:
             visit(path, [])
 
+    def test_what_checkpoints_say_is_spelt_once(self):
+        """The keys of a run's metadata, but those that shards, options or metrics have as well."""
+        keys = re.compile(r'"(lineage|progress|updates_by_group|imported)"')
+        files = [name_of(file) for file in sources("*.cpp", "*.hpp", folders=FLOORS)
+                 if keys.search(file.read_text(encoding="utf-8"))]
+        self.assertEqual(files, ["checkpoints/run_record.cpp"])
+
     def test_pages_name_files_that_are_there(self):
         """In code type, with or without ending; experiments of the past keep the names of their time."""
         folders = "|".join((*FLOORS, "tests", "scripts", "docs"))

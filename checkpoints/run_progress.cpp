@@ -1,4 +1,4 @@
-#include "training/run_progress.hpp"
+#include "checkpoints/run_progress.hpp"
 
 #include <fmt/format.h>
 

@@ -31,9 +31,8 @@ public:
                const CheckpointInfo& info)
         : first_file_(first_file), first_(first), file_(file), info_(info) {}
 
-    void check_all() const {
+    void check_all(const RunRecord& mine, const RunRecord& firsts) const {
         require(info_.tokenizer_json == first_.tokenizer_json, "another tokenizer");
-        const RunRecord mine = record_of(file_, info_), firsts = record_of(first_file_, first_);
         check_values(to_json(*mine.classifier), to_json(*firsts.classifier));
         check_values(to_json(*mine.model), to_json(*firsts.model));
         require(info_.tensors.size() == first_.tensors.size(), "other weights");
@@ -74,6 +73,7 @@ void write_ensemble(const std::vector<std::filesystem::path>& members, const Ens
                     const std::filesystem::path& to, ElementType precision) {
     check_usage(!members.empty(), "an ensemble needs a member");
     const CheckpointInfo first = read_checkpoint_info(members.front());
+    const RunRecord of_first = record_of(members.front(), first);
     std::vector<WeightSource> weights;
     EnsembleRecord ensemble{members.size(), mix.network, mix.words};
     for (const std::filesystem::path& file : members) {
@@ -82,7 +82,7 @@ void write_ensemble(const std::vector<std::filesystem::path>& members, const Ens
         check_usage(record.classifier && record.model,
                     quoted(file) + " holds no classifier; ulmpi finetune classifier makes one");
         check_usage(!record.ensemble, quoted(file) + " is an ensemble already: name the runs that it was made of");
-        Comparison(members.front(), first, file, info).check_all();
+        Comparison(members.front(), first, file, info).check_all(record, of_first);
         const std::string prefix = member_prefix(ensemble.of.size());
         ensemble.of.push_back({file.string()});
         if (record.saved) ensemble.of.back().step = record.saved->progress.step;

@@ -49,6 +49,7 @@ const std::map<std::string, json>& came_later() {
 }
 
 std::string hexadecimal(std::uint64_t value) { return fmt::format("{:016x}", value); }
+std::uint64_t from_hexadecimal(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 16); }
 
 void compare(const std::string& name, const json& before, const json& now, std::vector<std::string>& changes) {
     if (before == now) return;
@@ -83,12 +84,11 @@ json lineage_of(const RunSpec& run) {
 std::optional<std::uint64_t> parent_of(const json& lineage) {
     const json parent = lineage.value("parent", json());
     if (!parent.is_string()) return std::nullopt;
-    return std::strtoull(parent.get<std::string>().c_str(), nullptr, 16);
+    return from_hexadecimal(parent.get<std::string>());
 }
 
 std::uint64_t input_of(const json& lineage, const std::string& option) {
-    const auto given = lineage.value("inputs", json::object()).value(option, std::string("0"));
-    return std::strtoull(given.c_str(), nullptr, 16);
+    return from_hexadecimal(lineage.value("inputs", json::object()).value(option, std::string("0")));
 }
 
 void check_same_data(const json& before, const RunSpec& now) {

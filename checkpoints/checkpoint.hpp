@@ -18,11 +18,14 @@
 
 namespace ulmpi {
 
-/// The optimizer's moving averages, laid out like the buffer of the ParameterStore. Empty: none. Where there is one of
+/// What training goes on with beside weights: the optimizer's moving averages, laid out like the buffer of the
+/// ParameterStore. Empty: none. Where there is one of
 /// the weights, it is what the file has under their names; those of the store, with which training goes on, lie beside.
 struct Moments {
     std::span<float> first, second;
     std::span<float> average = {};
+    ParameterStore* states =
+        nullptr;  ///< what recurrent modules carry (CarriedStates::tensors), all streams; may be null
 };
 
 /// A linear model beside the network, in bytes; and what the network's training sees of another model, for each record
@@ -52,8 +55,8 @@ struct LoadPolicy {
     /// that the model lacks are left aside; without it, file and model must hold the same names.
     std::function<bool(const std::string&)> may_be_new = nullptr;
     bool verified = false;  ///< the caller has had the file verified already
-    /// The file has another vocabulary: in its tables of tokens (token_embedding, output.weight) row t of the model is
-    /// the mean of the rows of t's sources, or of all rows where it has none. Weights alone.
+    /// The file has another vocabulary: in its tables of tokens (token_embedding, output.weight, output.bias) row t of
+    /// the model is the mean of the rows of t's sources, or of all rows where it has none. Weights alone.
     const VocabularyMap* vocabulary = nullptr;
     /// Before the model's names in the file: which member of an ensemble (checkpoints/ensemble.hpp). Other names are
     /// not looked at.

@@ -22,7 +22,7 @@ std::size_t save_memory(const SavePlan& plan, SaveMode mode) {
 CheckpointWriter::CheckpointWriter(const ParameterStore& store, const Moments& moments, const Topology& topology,
                                    SaveMode mode, int threads)
     : topology_(topology),
-      plan_(plan_save(store, !moments.first.empty(), topology, !moments.average.empty())),
+      plan_(plan_save(store, !moments.first.empty(), topology, !moments.average.empty(), moments.states)),
       mode_(mode),
       first_rank_(topology.all.rank() == 0),
       staging_(plan_, mode == SaveMode::async, store, moments, topology, threads),

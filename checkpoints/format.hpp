@@ -16,13 +16,14 @@ static_assert(std::endian::native == std::endian::little, "tensors are written t
 /// Version of the layout below, attribute `format_version` of the file. A reader takes its own and all before it; a
 /// file states the least that it needs: 1 if its tensors are floats, 2 if they have two bytes an element, 3 if it holds
 /// a model of words, 4 if it holds an ensemble, 5 if its weights are averages, beside which those lie that training
-/// goes on with, 6 if it holds what a teacher said.
-constexpr std::uint64_t checkpoint_format = 6;
+/// goes on with, 6 if it holds what a teacher said, 7 if its model is of a family other than the decoder's.
+constexpr std::uint64_t checkpoint_format = 7;
 struct FormatNeeds {
     ElementType type = ElementType::f32;
-    bool words = false, ensemble = false, averaged = false, taught = false;
+    bool words = false, ensemble = false, averaged = false, taught = false, other_family = false;
 };
 constexpr std::uint64_t format_of(const FormatNeeds& needs) {
+    if (needs.other_family) return 7;
     if (needs.taught) return 6;
     if (needs.averaged) return 5;
     if (needs.ensemble) return 4;
@@ -41,8 +42,8 @@ constexpr const char* training_weight_group = "/optimizer/weight/";
 constexpr const char* crc_attribute = "crc32";  // of a tensor's bytes, zlib's polynomial
 
 /// The tensors kept under one name: the weight, AdamW's exponential moving averages, and, where the weight is itself a
-/// moving average, that which training goes on with.
-enum class Part { weight, first_moment, second_moment, training_weight };
+/// moving average, that which training goes on with. A state has a name of its own: what a recurrent module carries.
+enum class Part { weight, first_moment, second_moment, training_weight, state };
 
 inline std::string dataset_name(Part part, const std::string& tensor) {
     switch (part) {
@@ -52,6 +53,8 @@ inline std::string dataset_name(Part part, const std::string& tensor) {
             return "/optimizer/first_moment/" + tensor;
         case Part::second_moment:
             return "/optimizer/second_moment/" + tensor;
+        case Part::state:
+            return "/optimizer/state/" + tensor;
         case Part::training_weight:
             break;
     }

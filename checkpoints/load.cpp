@@ -1,5 +1,7 @@
 // Loading: the file is verified once, by all ranks together; then each reads the rows or columns it holds.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
@@ -41,7 +43,9 @@ void read_slice(const Hdf5Dataset& dataset, const Parameter& p, std::span<float>
     }
 }
 
-bool is_table_of_tokens(const std::string& tensor) { return tensor == "token_embedding" || tensor == "output.weight"; }
+bool is_table_of_tokens(const std::string& tensor) {
+    return tensor == "token_embedding" || tensor == "output.weight" || tensor == "output.bias";
+}
 
 // out_t = mean over the sources s of t, or over all s where t has none, of row s of the dataset; t of this rank's
 // slice. The rows of the file pass by once, in blocks, so that every layout adds in the same order and none holds the
@@ -61,7 +65,10 @@ void read_mixed_rows(const Hdf5Dataset& dataset, const Parameter& p, const Vocab
     for (std::size_t first = 0; first < rows; first += block) {
         const std::size_t last = std::min(rows, first + block);
         box.resize((last - first) * width);
-        dataset.read({first, 0}, {last - first, width}, std::span<float>(box));
+        Dims start{first, 0}, count{last - first, width};
+        start.resize(dataset.shape().size());
+        count.resize(start.size());
+        dataset.read(start, count, std::span<float>(box));
         for (std::size_t i = 0; i < box.size(); ++i) sum[i % width] += static_cast<double>(box[i]);
         for (; use != uses.end() && use->first < last; ++use)
             for (std::size_t i = 0; i < width; ++i)
@@ -73,6 +80,22 @@ void read_mixed_rows(const Hdf5Dataset& dataset, const Parameter& p, const Vocab
         for (std::size_t i = 0; i < width; ++i)
             row[i] = count == 0 ? static_cast<float>(sum[i] / static_cast<double>(rows))
                                 : row[i] / static_cast<float>(count);
+    }
+}
+
+// What recurrent modules carry, all streams of the run.
+void read_states(const std::filesystem::path& path, const CheckpointContent& content, ParameterStore& states) {
+    for (const Parameter& p : states.parameters()) {
+        const Hdf5Dataset dataset = content.file().dataset(dataset_name(Part::state, p.name));
+        const Dims stored = dataset.shape(), wanted = dims_of(p.global);
+        const std::uint64_t streams = p.global.extent[0];
+        check_usage(stored == wanted || stored.empty() || stored[0] == streams,
+                    fmt::format("{} was saved while {} streams of text were read side by side: a recurrent model goes "
+                                "on with --global-batch-size {}, not {}",
+                                quoted(path), stored.empty() ? 0 : stored[0], stored.empty() ? 0 : stored[0], streams));
+        check_usage(stored == wanted, quoted(path) + " has the state " + p.name + " in shape " + in_words(stored) +
+                                          ", this model needs " + in_words(wanted));
+        read_slice(dataset, p, states.value_of(p));
     }
 }
 
@@ -115,6 +138,7 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
         read(Part::first_moment, moments.first);
         read(Part::second_moment, moments.second);
     }
+    if (wants_moments && moments.states != nullptr) read_states(path, content, *moments.states);
     if (policy.may_be_new) return;
     for (const TensorPlacement& tensor : model) left.erase(policy.prefix + tensor.name);
     check_usage(left.empty(), quoted(path) + " has a tensor " + (left.empty() ? "" : *left.begin()) +

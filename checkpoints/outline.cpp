@@ -54,7 +54,8 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
                                   .words = !wide.model.empty(),
                                   .ensemble = is_ensemble(metadata),
                                   .averaged = averaged,
-                                  .taught = wide.model.empty() && !wide.said.empty()}));
+                                  .taught = wide.model.empty() && !wide.said.empty(),
+                                  .other_family = names_family(metadata)}));
     file.set_attribute("/", "code_version", ULMPI_VERSION);
     file.write_text(metadata_dataset, metadata_json);
     file.write_text(tokenizer_dataset, tokenizer_json);

@@ -46,7 +46,7 @@ std::vector<TensorPlacement> place_tensors(const ParameterStore& store, const Co
         Shape shape;
         shape.extent = words[1].get<decltype(shape.extent)>();
         const auto [place, is_new] = index.try_emplace(name, tensors.size());
-        if (is_new) tensors.push_back({name, shape, {}});
+        if (is_new) tensors.push_back({name, shape, {}, false});
         TensorPlacement& tensor = tensors[place->second];
         check(tensor.shape == shape, "the ranks disagree about the shape of " + name);
         Piece piece{words[2].get<int>(), {words[3].get<int>(), {}}, words[5].get<std::size_t>()};
@@ -68,8 +68,10 @@ std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, boo
     std::vector<Part> parts{Part::weight};
     if (with_moments) parts.insert(parts.end(), {Part::first_moment, Part::second_moment});
     if (averaged) parts.push_back(Part::training_weight);
+    parts.push_back(Part::state);
     for (Part part : parts)
-        for (std::size_t t = 0; t < tensors.size(); ++t) jobs.push_back({t, part});
+        for (std::size_t t = 0; t < tensors.size(); ++t)
+            if (tensors[t].is_state == (part == Part::state)) jobs.push_back({t, part});
 
     const auto size_of = [&](const WriteJob& job) { return tensors[job.tensor].shape.size(); };
     std::vector<std::size_t> order(jobs.size());

@@ -23,6 +23,7 @@ struct TensorPlacement {
     std::string name;
     Shape shape;
     std::vector<Piece> pieces;
+    bool is_state = false;
 };
 
 /// Every tensor of the model and where its counted elements are, in the order of the stages: the same list, in the same
@@ -36,9 +37,9 @@ struct WriteJob {
     int replica = 0, writer = 0;
 };
 
-/// Deals the datasets over the ranks that hold a piece of them in any replica, the largest first, each to the one with
-/// the fewest bytes so far. Returned in the order in which they lie in the file. Pure.
-/// `averaged`: there is an average of the weights, so that they are two.
+/// Deals the datasets of weights and states over the ranks that hold a piece of them in any replica, the largest first,
+/// each to the one with the fewest bytes so far. Returned in the order in which they lie in the file. Pure. `averaged`:
+/// there is an average of the weights, so that they are two.
 std::vector<WriteJob> deal_jobs(const std::vector<TensorPlacement>& tensors, bool with_moments, int replicas,
                                 bool averaged = false);
 

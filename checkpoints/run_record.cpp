@@ -118,6 +118,11 @@ json as_ensemble(json metadata, const EnsembleRecord& ensemble) {
 
 bool is_ensemble(const json& metadata) { return metadata.contains("ensemble"); }
 
+bool names_family(const json& metadata) {
+    const auto model = metadata.find("model");
+    return model != metadata.end() && model->contains("architecture");
+}
+
 json as_slim(json metadata) {
     metadata["slim"] = true;
     return metadata;

@@ -82,6 +82,8 @@ RunRecord record_of(const std::filesystem::path& file, const CheckpointInfo& inf
 /// The metadata with an ensemble's, for the rest those of its first member: progress is no member's alone.
 nlohmann::json as_ensemble(nlohmann::json metadata, const EnsembleRecord& ensemble);
 bool is_ensemble(const nlohmann::json& metadata);
+/// Whether the model is of another family than the decoder's, which goes without saying.
+bool names_family(const nlohmann::json& metadata);
 /// Those of weights alone.
 nlohmann::json as_slim(nlohmann::json metadata);
 /// Those of a model that was made elsewhere.

@@ -14,8 +14,14 @@ constexpr int piece_tag = 1;
 
 }  // namespace
 
-SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology, bool averaged) {
+SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology, bool averaged,
+                   const ParameterStore* states) {
     SavePlan plan{place_tensors(store, topology.model), {}, {}};
+    if (states != nullptr)
+        for (TensorPlacement& state : place_tensors(*states, topology.model)) {
+            state.is_state = true;
+            plan.tensors.push_back(std::move(state));
+        }
     plan.jobs = deal_jobs(plan.tensors, with_moments, topology.extents.data, averaged);
     for (std::size_t j = 0; j < plan.jobs.size(); ++j)
         if (plan.jobs[j].replica == topology.at.data && plan.jobs[j].writer == topology.model.rank())
@@ -44,7 +50,9 @@ Staging::Staging(const SavePlan& plan, bool copies, const ParameterStore& store,
     : plan_(plan),
       copies_all_(copies),
       store_(store),
-      parts_{moments.average.empty() ? store.values() : moments.average, moments.first, moments.second, store.values()},
+      states_(moments.states),
+      parts_{moments.average.empty() ? store.values() : moments.average, moments.first, moments.second, store.values(),
+             states_ != nullptr ? states_->values() : std::span<const float>()},
       topology_(topology),
       threads_(threads),
       room_(room_for(plan, copies)),
@@ -68,8 +76,10 @@ Staging::Staging(const SavePlan& plan, bool copies, const ParameterStore& store,
 }
 
 std::span<const float> Staging::held(std::size_t job) const {
-    const auto p = std::ranges::find(store_.parameters(), plan_.tensor(job).name, &Parameter::name);
-    return parts_[static_cast<std::size_t>(plan_.jobs[job].part)].subspan(p->offset, p->size());
+    const Part part = plan_.jobs[job].part;
+    const ParameterStore& store = part == Part::state ? *states_ : store_;
+    const auto p = std::ranges::find(store.parameters(), plan_.tensor(job).name, &Parameter::name);
+    return parts_[static_cast<std::size_t>(part)].subspan(p->offset, p->size());
 }
 
 void Staging::send() {

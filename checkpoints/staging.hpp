@@ -22,8 +22,10 @@ struct SavePlan {
 
     const TensorPlacement& tensor(std::size_t job) const { return tensors[jobs[job].tensor]; }
 };
-/// `averaged`: with an average of the weights. The store need not be allocated. Collective over one replica.
-SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology, bool averaged = false);
+/// `averaged`: with an average of the weights; `states`: with what recurrent modules carry, or null. The stores need
+/// not be allocated. Collective over one replica.
+SavePlan plan_save(const ParameterStore& store, bool with_moments, const Topology& topology, bool averaged = false,
+                   const ParameterStore* states = nullptr);
 
 /// Room for tensors, in elements: `whole` of them, and one received piece that has to be taken apart.
 struct StagingRoom {
@@ -64,7 +66,8 @@ private:
     const SavePlan& plan_;
     bool copies_all_;
     const ParameterStore& store_;
-    std::array<std::span<const float>, 4> parts_;  // of this rank, by Part
+    const ParameterStore* states_;
+    std::array<std::span<const float>, 5> parts_;  // of this rank, by Part
     const Topology& topology_;
     int threads_;
     StagingRoom room_;

@@ -236,6 +236,9 @@ void export_model(const fs::path& checkpoint, const fs::path& to) {
                 fmt::format("{} holds {}, and only a language model is exported", quoted(checkpoint),
                             record.kind.empty() ? "a model that does not say what it is" : "a " + record.kind));
     const ModelConfig& model = *record.model;
+    check_usage(model.architecture == Architecture::decoder,
+                fmt::format("{} holds a model of the architecture {}, for which transformers has none",
+                            quoted(checkpoint), to_string(model.architecture)));
     const Tokenizer tokenizer = Tokenizer::from_json(info.tokenizer_json, checkpoint.string());
     const std::string end_of_text(Tokenizer::end_of_text_piece);
     Json config = llama_config(model);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/random_key.hpp"
+#include "base/slice.hpp"
 
 namespace ulmpi {
 
@@ -34,6 +35,25 @@ constexpr std::uint64_t permuted(std::uint64_t key, std::uint64_t index, std::ui
 /// of `windows` positions reads each window once, in an order of its own.
 constexpr std::uint64_t window_at(std::uint64_t seed, std::uint64_t position, std::uint64_t windows) {
     return permuted(random_key(seed, position / windows), position % windows, windows);
+}
+
+/// How a run reads its training windows: each anywhere, or so that every sequence of a batch goes on where the same one
+/// of the batch before ended.
+enum class ReadingOrder { shuffled, streams };
+
+/// Which of `windows` > 0 training windows the stream `stream` of `streams` reads at its step `step`: the streams begin
+/// evenly spread over the corpus, and each reads on, at the corpus's end from its beginning. After windows / streams
+/// steps each is where the next one began: every window has been read once.
+constexpr std::uint64_t stream_window_at(std::uint64_t stream, std::uint64_t step, std::uint64_t streams,
+                                         std::uint64_t windows) {
+    return (even_slice(windows, streams, stream).first + step % windows) % windows;
+}
+
+/// Which window row `row` of the global batch of step `step` is.
+constexpr std::uint64_t training_window(ReadingOrder order, std::uint64_t seed, std::uint64_t step, std::uint64_t row,
+                                        std::uint64_t global_batch, std::uint64_t windows) {
+    return order == ReadingOrder::streams ? stream_window_at(row, step, global_batch, windows)
+                                          : window_at(seed, step * global_batch + row, windows);
 }
 
 /// The batches of one epoch over samples of the given lengths: sample indices, every sample once. The shuffled samples

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -29,6 +30,8 @@ Enum value_of(const std::string& name, const char* option, const std::array<std:
     throw UsageError(fmt::format("{} {} is unknown: choose one of {}", option, name, known));
 }
 
+constexpr std::array<std::pair<Architecture, const char*>, 2> architectures{
+    {{Architecture::decoder, "decoder"}, {Architecture::awd_lstm, "awd-lstm"}}};
 constexpr std::array<std::pair<Normalization, const char*>, 2> normalizations{
     {{Normalization::layernorm, "layernorm"}, {Normalization::rmsnorm, "rmsnorm"}}};
 constexpr std::array<std::pair<Activation, const char*>, 3> activations{
@@ -67,6 +70,7 @@ double residual_deviation(const ModelConfig& c) {
 }
 
 double training_flops(const ModelConfig& c, std::uint64_t parameters) {
+    if (c.recurrent()) return 6 * static_cast<double>(parameters);
     const std::size_t positions = c.position == PositionEmbedding::learned ? c.context * c.hidden : 0;
     return 6 * static_cast<double>(parameters - positions) + 12 * static_cast<double>(c.layers * c.hidden * c.context);
 }
@@ -76,6 +80,7 @@ double training_flops(const ModelConfig& c, std::uint64_t parameters) {
 double forward_flops(const ModelConfig& c, std::uint64_t parameters, std::size_t length) {
     const std::size_t positions = c.position == PositionEmbedding::learned ? c.context * c.hidden : 0;
     const auto n = static_cast<double>(length);
+    if (c.recurrent()) return 2 * static_cast<double>(parameters - c.vocabulary * c.width()) * n;
     return 2 * static_cast<double>(parameters - positions - c.vocabulary * c.hidden) * n +
            4 * static_cast<double>(c.layers * c.hidden) * n * (n + 1) / 2;
 }
@@ -83,18 +88,20 @@ double forward_flops(const ModelConfig& c, std::uint64_t parameters, std::size_t
 std::uint32_t dropout_place_of_block(std::size_t block) { return static_cast<std::uint32_t>(1 + 3 * block); }
 std::uint32_t dropout_place_after(const ModelConfig& c) { return dropout_place_of_block(c.layers); }
 
+std::string to_string(Architecture value) { return name_of(value, architectures); }
 std::string to_string(Normalization value) { return name_of(value, normalizations); }
 std::string to_string(Activation value) { return name_of(value, activations); }
 std::string to_string(PositionEmbedding value) { return name_of(value, positions); }
+Architecture architecture_from(const std::string& name) { return value_of(name, "--architecture", architectures); }
 Normalization normalization_from(const std::string& name) { return value_of(name, "--normalization", normalizations); }
 Activation activation_from(const std::string& name) { return value_of(name, "--activation", activations); }
 PositionEmbedding position_embedding_from(const std::string& name) {
     return value_of(name, "--position-embedding", positions);
 }
 
-void check_model(const ModelConfig& c) {
-    check_usage(c.layers >= 1, "--num-layers must be at least 1");
-    check_usage(c.hidden >= 1, "--hidden-size must be at least 1");
+namespace {
+
+void check_decoder(const ModelConfig& c) {
     check_usage(c.heads >= 1, "--num-attention-heads must be at least 1");
     check_usage(c.hidden % c.heads == 0,
                 fmt::format("--num-attention-heads {} does not divide --hidden-size {}", c.heads, c.hidden));
@@ -104,23 +111,49 @@ void check_model(const ModelConfig& c) {
                     c.hidden, c.heads, c.head_size()));
     check_usage(c.position != PositionEmbedding::sinusoidal || c.hidden % 2 == 0,
                 fmt::format("sinusoidal positions need an even --hidden-size, not {}", c.hidden));
-    check_usage(c.context >= 1, "--seq-length must be at least 1");
-    check_usage(c.vocabulary >= 1, "the vocabulary is empty");
     check_usage(c.norm_eps > 0, "--norm-eps must be positive");
     check_wiring("--layer-preprocess", c.preprocess, "n");
     check_wiring("--layer-postprocess", c.postprocess, "dan");
     check_usage(!c.normalises_before() || !c.normalises_after(),
                 fmt::format("--layer-preprocess {} and --layer-postprocess {} both normalise: choose one place",
                             c.preprocess, c.postprocess));
-    check_dropout("--embedding-dropout", c.embedding_dropout);
     check_dropout("--attention-dropout", c.attention_dropout);
     check_dropout("--residual-dropout", c.residual_dropout);
+}
+
+void check_awd_lstm(const ModelConfig& c) {
+    check_usage(c.embedding >= 1, "--embedding-size must be at least 1");
+    check_usage(c.tied, "--tie-embeddings off: the output matrix of awd-lstm is the embedding");
+    check_dropout("--input-dropout", c.input_dropout);
+    check_dropout("--hidden-dropout", c.hidden_dropout);
+    check_dropout("--output-dropout", c.output_dropout);
+    check_dropout("--weight-dropout", c.weight_dropout);
+    check_usage(c.activation_reg >= 0, "--activation-reg must not be negative");
+    check_usage(c.temporal_reg >= 0, "--temporal-reg must not be negative");
+}
+
+}  // namespace
+
+void check_model(const ModelConfig& c) {
+    check_usage(c.layers >= 1, "--num-layers must be at least 1");
+    check_usage(c.hidden >= 1, "--hidden-size must be at least 1");
+    check_usage(c.context >= 1, "--seq-length must be at least 1");
+    check_usage(c.vocabulary >= 1, "the vocabulary is empty");
+    check_dropout("--embedding-dropout", c.embedding_dropout);
+    c.recurrent() ? check_awd_lstm(c) : check_decoder(c);
 }
 
 void check_layout(const ModelConfig& c, int pipeline, int tensor) {
     check_usage(static_cast<std::size_t>(pipeline) <= c.layers,
                 fmt::format("--pipeline-parallel-size {} is more than the {} layers there are", pipeline, c.layers));
     const auto slices = static_cast<std::size_t>(tensor);
+    if (c.recurrent()) {
+        const std::size_t least = std::min({c.layers > 1 ? c.hidden : c.embedding, c.embedding, c.vocabulary});
+        return check_usage(slices <= least,
+                           fmt::format("--tensor-parallel-size {} is more than the model has to split (units {}, "
+                                       "vocabulary {})",
+                                       tensor, least, c.vocabulary));
+    }
     check_usage(
         slices <= c.heads,
         fmt::format("--tensor-parallel-size {} is more than the {} attention heads there are", tensor, c.heads));
@@ -130,6 +163,21 @@ void check_layout(const ModelConfig& c, int pipeline, int tensor) {
 }
 
 nlohmann::json to_json(const ModelConfig& c) {
+    if (c.recurrent())
+        return {{"architecture", to_string(c.architecture)},
+                {"layers", c.layers},
+                {"embedding", c.embedding},
+                {"hidden", c.hidden},
+                {"context", c.context},
+                {"vocabulary", c.vocabulary},
+                {"end_of_text", c.end_of_text},
+                {"embedding_dropout", c.embedding_dropout},
+                {"input_dropout", c.input_dropout},
+                {"hidden_dropout", c.hidden_dropout},
+                {"output_dropout", c.output_dropout},
+                {"weight_dropout", c.weight_dropout},
+                {"activation_reg", c.activation_reg},
+                {"temporal_reg", c.temporal_reg}};
     return {{"layers", c.layers},
             {"hidden", c.hidden},
             {"heads", c.heads},
@@ -155,12 +203,25 @@ nlohmann::json to_json(const ModelConfig& c) {
 ModelConfig model_config_from(const nlohmann::json& j) {
     try {
         ModelConfig c;
+        c.architecture = architecture_from(j.value("architecture", to_string(c.architecture)));
         j.at("layers").get_to(c.layers);
         j.at("hidden").get_to(c.hidden);
-        j.at("heads").get_to(c.heads);
-        j.at("ffn").get_to(c.ffn);
         j.at("context").get_to(c.context);
         j.at("vocabulary").get_to(c.vocabulary);
+        j.at("end_of_text").get_to(c.end_of_text);
+        j.at("embedding_dropout").get_to(c.embedding_dropout);
+        if (c.recurrent()) {
+            j.at("embedding").get_to(c.embedding);
+            j.at("input_dropout").get_to(c.input_dropout);
+            j.at("hidden_dropout").get_to(c.hidden_dropout);
+            j.at("output_dropout").get_to(c.output_dropout);
+            j.at("weight_dropout").get_to(c.weight_dropout);
+            j.at("activation_reg").get_to(c.activation_reg);
+            j.at("temporal_reg").get_to(c.temporal_reg);
+            return c;
+        }
+        j.at("heads").get_to(c.heads);
+        j.at("ffn").get_to(c.ffn);
         j.at("preprocess").get_to(c.preprocess);
         j.at("postprocess").get_to(c.postprocess);
         c.normalization = normalization_from(j.at("normalization").get<std::string>());
@@ -169,11 +230,9 @@ ModelConfig model_config_from(const nlohmann::json& j) {
         j.at("tied").get_to(c.tied);
         j.at("linear_bias").get_to(c.linear_bias);
         j.at("norm_eps").get_to(c.norm_eps);
-        j.at("embedding_dropout").get_to(c.embedding_dropout);
         j.at("attention_dropout").get_to(c.attention_dropout);
         j.at("residual_dropout").get_to(c.residual_dropout);
         j.at("mask_documents").get_to(c.mask_documents);
-        j.at("end_of_text").get_to(c.end_of_text);
         j.at("zero_residual_init").get_to(c.zero_residual_init);
         return c;
     } catch (const nlohmann::json::exception& error) {

@@ -1,5 +1,5 @@
 #pragma once
-// What a decoder-only Transformer looks like. Plain data, stored in every checkpoint.
+// What a model looks like. Plain data, stored in every checkpoint.
 
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +8,8 @@
 
 namespace ulmpi {
 
+/// Which family (model/families) the model is of.
+enum class Architecture { decoder, awd_lstm };
 enum class Normalization { layernorm, rmsnorm };
 enum class Activation { gelu, relu, swiglu };
 enum class PositionEmbedding { learned, sinusoidal, rotary, none };
@@ -16,7 +18,9 @@ enum class PositionEmbedding { learned, sinusoidal, rotary, none };
 /// 'n' normalise, 'd' dropout, 'a' add the residual. "n"/"da" is Pre-LN, "none"/"dan" the published Post-LN
 /// (Vaswani et al. 2017). A stack that normalises before its sublayers is normalised once more after the last one.
 struct ModelConfig {
+    Architecture architecture = Architecture::decoder;
     std::size_t layers = 4, hidden = 256, heads = 4;
+    std::size_t embedding = 0;  ///< AWD-LSTM: width of the embedding and of the last layer's states
     std::size_t ffn = 0;  ///< width inside the feed-forward layer; 0 stands for 4 × hidden (SwiGLU: 8/3 × hidden)
     std::size_t context = 128;   ///< longest sequence, in tokens
     std::size_t vocabulary = 0;  ///< distinct token ids
@@ -31,12 +35,18 @@ struct ModelConfig {
     bool mask_documents = false;      ///< no attention across an end-of-text token
     int end_of_text = -1;             ///< its id; needed where documents are masked
     bool zero_residual_init = false;  ///< the last matrix of each sublayer starts at 0 instead of N(0, 0.02²/2L)
+    /// AWD-LSTM alone (model/families/awd_lstm.hpp); its embedding_dropout drops rows of the table.
+    double input_dropout = 0, hidden_dropout = 0, output_dropout = 0, weight_dropout = 0;
+    double activation_reg = 0, temporal_reg = 0;
 
+    bool recurrent() const { return architecture == Architecture::awd_lstm; }
+    /// Of the embedding, and of the states that a head takes.
+    std::size_t width() const { return recurrent() ? embedding : hidden; }
     std::size_t head_size() const { return hidden / heads; }
     std::size_t ffn_size() const;  ///< ffn, or its default
     bool normalises_before() const { return preprocess == "n"; }
     bool normalises_after() const { return postprocess != "none" && postprocess.find('n') != std::string::npos; }
-    bool final_norm() const { return normalises_before(); }
+    bool final_norm() const { return !recurrent() && normalises_before(); }
     friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
@@ -53,7 +63,8 @@ double training_flops(const ModelConfig&, std::uint64_t parameters);
 double forward_flops(const ModelConfig&, std::uint64_t parameters, std::size_t length);
 
 /// Dropout places, numbered through the whole model: 0 the embedding, then three for each block (attention
-/// probabilities, attention's residual, feed-forward's residual), then those of a classifier head.
+/// probabilities, attention's residual, feed-forward's residual; AWD-LSTM: recurrent weights, what comes out of the
+/// last block, what goes in), then those of a classifier head.
 std::uint32_t dropout_place_of_block(std::size_t block);
 std::uint32_t dropout_place_after(const ModelConfig&);
 
@@ -64,9 +75,11 @@ void check_model(const ModelConfig&);
 /// heads.
 void check_layout(const ModelConfig&, int pipeline, int tensor);
 
+std::string to_string(Architecture);
 std::string to_string(Normalization);
 std::string to_string(Activation);
 std::string to_string(PositionEmbedding);
+Architecture architecture_from(const std::string&);
 Normalization normalization_from(const std::string&);
 Activation activation_from(const std::string&);
 PositionEmbedding position_embedding_from(const std::string&);

@@ -16,6 +16,20 @@
 
 namespace ulmpi {
 
+class CarriedStates;
+
+/// Where masks come from that are the same at every position (variational dropout, Gal & Ghahramani 2016) or for every
+/// sequence: from Philox, or from a test.
+class MaskRows {
+public:
+    virtual ~MaskRows() = default;
+    /// mask / (1 - p) of columns first, first + 1, … of a row of the site, n of them; `first` is a multiple of 8.
+    virtual void factors(Real* factors, const DropoutSite& site, std::uint32_t row, std::size_t first,
+                         std::size_t n) const {
+        dropout_factors(factors, site, row, 0, static_cast<std::uint32_t>(first / 8), n);
+    }
+};
+
 /// What is the same for all micro-batches of a pass.
 struct PassOptions {
     bool training = true;          ///< dropout on, and what backward needs is kept
@@ -26,6 +40,8 @@ struct PassOptions {
     double label_smoothing = 0;        ///< classifiers: share of the target that all classes have alike
     int first_trained_group = 0;       ///< groups below are frozen
     bool predict = false;              ///< ask the head for scores instead of a loss
+    CarriedStates* states = nullptr;   ///< that windows begin with, and leave; none: they begin with zeros
+    const MaskRows* masks = nullptr;   ///< none: Philox's
 };
 
 /// One worker's view of one micro-batch on its way: where it takes room, which randomness it draws. Workers run the
@@ -79,6 +95,12 @@ struct Context : Rooms {
     bool trains(int group) const { return group >= options.first_trained_group; }
     DropoutSite site(std::uint32_t place, double probability) const {
         return {options.random_key, place, static_cast<Real>(options.training ? probability : 0)};
+    }
+
+    /// As MaskRows has them.
+    void mask_row(Real* factors, const DropoutSite& site, std::uint32_t row, std::size_t first, std::size_t n) const {
+        static const MaskRows by_philox;
+        (options.masks != nullptr ? *options.masks : by_philox).factors(factors, site, row, first, n);
     }
 
     /// Calls f(sequence, first position, rows) for each run of this worker's rows within one sequence.

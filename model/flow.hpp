@@ -13,6 +13,9 @@ namespace ulmpi {
 enum class Lane : std::size_t { hidden };
 inline constexpr std::size_t lane_count = 1;
 
+/// Columns of each lane; 0: it is not there.
+using FlowWidths = std::array<std::size_t, lane_count>;
+
 /// The tensors under way, (rows, width) each, which an arena owns; those that are not there are empty. Backwards: their
 /// gradients, which modules turn from those of what they returned into those of what they took, in place.
 class Flow {

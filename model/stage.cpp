@@ -42,13 +42,19 @@ void append_row(std::vector<float>& to, std::span<const float> rows, std::size_t
 
 Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& store, const StagePlace& place,
              const Communicator& tensor)
-    : config_(config), place_(place), tensor_(tensor), head_config_(head), made_(decoder(config, head, store, place)) {}
+    : config_(config),
+      place_(place),
+      tensor_(tensor),
+      head_config_(head),
+      made_(decoder(config, head, store, place)) {}
 
 Stage::Ends Stage::ends(Rooms& rooms, bool training) const {
-    const Shape all{rooms.all_rows(), config_.hidden};
+    const auto lane = [&](const FlowWidths& widths) {
+        return rooms.kept.allocate({rooms.all_rows(), widths[static_cast<std::size_t>(Lane::hidden)]});
+    };
     Ends room;
-    if (training) room.gradient[Lane::hidden] = rooms.kept.allocate(all);
-    if (!place_.first()) room.input[Lane::hidden] = rooms.kept.allocate(all);
+    if (training) room.gradient[Lane::hidden] = lane(made_.out);
+    if (!place_.first()) room.input[Lane::hidden] = lane(made_.in);
     return room;
 }
 

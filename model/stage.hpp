@@ -47,6 +47,8 @@ public:
     /// (documents, head outputs); empty but on the last stage.
     const std::vector<Real>& scores() const { return scores_; }
     const ModelConfig& config() const { return config_; }
+    /// What its modules carry along streams (PassOptions::states).
+    const std::vector<StateShape>& states() const { return made_.states; }
     const StagePlace& place() const { return place_; }
     std::optional<ParameterId> shared_embedding() const { return made_.shared_embedding; }
     /// Most bytes that each kind of arena has held, for the test of the plan.

@@ -18,6 +18,7 @@
 #include "data/sample_ledger.hpp"
 #include "data/token_dataset.hpp"
 #include "parallel/run_main.hpp"
+#include "pretrain/language_model.hpp"
 #include "training/metrics.hpp"
 
 namespace ulmpi {
@@ -34,16 +35,20 @@ public:
 
 class WindowOrder : public SampleOrder {
 public:
-    WindowOrder(const std::string& data, std::uint64_t seed, std::uint64_t batch, std::uint64_t length)
-        : seed_(seed), windows_(TokenDataset(data, SealCheck::length).windows(length)), rows_(batch) {}
+    WindowOrder(const std::string& data, std::uint64_t seed, std::uint64_t batch, const ModelConfig& model)
+        : order_(reading_order(model)),
+          seed_(seed),
+          windows_(TokenDataset(data, SealCheck::length).windows(model.context)),
+          rows_(batch) {}
     std::uint64_t samples() const override { return windows_; }
     const std::vector<std::uint64_t>& of_step(std::uint64_t step) override {
         for (std::uint64_t row = 0; row < rows_.size(); ++row)
-            rows_[row] = window_at(seed_, step * rows_.size() + row, windows_);
+            rows_[row] = training_window(order_, seed_, step, row, rows_.size(), windows_);
         return rows_;
     }
 
 private:
+    ReadingOrder order_;
     std::uint64_t seed_, windows_;
     std::vector<std::uint64_t> rows_;
 };
@@ -81,8 +86,7 @@ std::unique_ptr<SampleOrder> order_of(const RunRecord& record, const std::string
     if (record.classifier)
         return std::make_unique<RecordOrder>(data.empty() ? option("train") : data, tokenizer_json, *record.classifier,
                                              seed, batch);
-    return std::make_unique<WindowOrder>(data.empty() ? option("data") : data, seed, batch,
-                                         record.model.value().context);
+    return std::make_unique<WindowOrder>(data.empty() ? option("data") : data, seed, batch, record.model.value());
 }
 
 std::uint64_t from_hexadecimal(const std::string& text) {

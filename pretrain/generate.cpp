@@ -31,6 +31,39 @@ Token sample(std::span<const float> logits, double temperature, std::size_t top_
     return order[std::min<std::size_t>(static_cast<std::size_t>(at - cumulative.begin()), kept - 1)];
 }
 
+/// A recurrent model has read all but the newest tokens already; another reads the last ones again.
+class NextToken {
+public:
+    explicit NextToken(RankModel& model) : model_(model) {
+        if (model.stage.config().recurrent()) states_.emplace(model.stage.states(), 1);
+    }
+    std::vector<float> logits_after(std::span<const Token> text) {
+        const std::size_t context = model_.stage.config().context;
+        if (!states_) return logits_of(text.last(std::min(text.size(), context)));
+        std::vector<float> logits;
+        while (have_read_ < text.size()) {
+            const std::span<const Token> window = text.subspan(have_read_, std::min(context, text.size() - have_read_));
+            logits = logits_of(window);
+            have_read_ += window.size();
+        }
+        return logits;
+    }
+
+private:
+    std::vector<float> logits_of(std::span<const Token> window) {
+        MicroBatch batch;
+        batch.sequences = 1;
+        batch.length = window.size();
+        batch.inputs.assign(window.begin(), window.end());
+        batch.lengths = {static_cast<std::int32_t>(window.size())};
+        return predict_scores(model_, {batch}, model_.stage.config().vocabulary, states_ ? &*states_ : nullptr);
+    }
+
+    RankModel& model_;
+    std::optional<CarriedStates> states_;
+    std::size_t have_read_ = 0;
+};
+
 }  // namespace
 
 int generate_command(std::span<const std::string> arguments, const Communicator& world) {
@@ -64,7 +97,7 @@ int generate_command(std::span<const std::string> arguments, const Communicator&
         std::vector<Token> encoded{stored.tokenizer.end_of_text()};
         const std::vector<Token> words = stored.tokenizer.encode(prompt);
         encoded.insert(encoded.end(), words.begin(), words.end());
-        check_usage(encoded.size() <= context,
+        check_usage(encoded.size() <= context || stored.config.recurrent(),
                     fmt::format("the prompt has {} tokens, more than the model's context of {} can hold after the "
                                 "end-of-text that begins it; shorten it",
                                 words.size(), context));
@@ -72,15 +105,10 @@ int generate_command(std::span<const std::string> arguments, const Communicator&
     });
     const auto model = load_for_inference(stored, {}, layout_from(layout_options, world), {1, context}, world);
     if (world.rank() == 0) fmt::print("{}", prompt);
+    NextToken next_token(*model);
     std::vector<Token> made;
     for (std::size_t step = 0; step < max_tokens; ++step) {
-        const std::size_t length = std::min(tokens.size(), context);
-        MicroBatch batch;
-        batch.sequences = 1;
-        batch.length = length;
-        batch.inputs.assign(tokens.end() - static_cast<std::ptrdiff_t>(length), tokens.end());
-        batch.lengths = {static_cast<std::int32_t>(length)};
-        const std::vector<float> logits = predict_scores(*model, {batch}, stored.config.vocabulary);
+        const std::vector<float> logits = next_token.logits_after(tokens);
         const double u = static_cast<double>(random_key(seed, step) >> 11) * 0x1p-53;
         const Token next = broadcast_value(sample(logits, temperature, top_k, u), world, 0);
         if (next == stored.tokenizer.end_of_text()) break;

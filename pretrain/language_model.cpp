@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "base/progress.hpp"
 #include "parallel/run_main.hpp"
@@ -12,28 +13,77 @@
 
 namespace ulmpi {
 
+ReadingOrder reading_order(const ModelConfig& model) {
+    return model.recurrent() ? ReadingOrder::streams : ReadingOrder::shuffled;
+}
+
+namespace {
+
+/// Which windows of a set a replica scores in which pass; all replicas make equally many passes.
+struct ScoringPass {
+    std::vector<std::uint64_t> windows;
+    std::uint64_t first_sequence = 0;
+};
+
+// A pass holds a few micro-batches, so that a pipeline is kept busy and memory stays small.
+ScoringPass windows_in_a_row(std::uint64_t windows, std::size_t pass, std::size_t per_pass, const Topology& topology) {
+    const Range mine = even_slice(windows, static_cast<std::size_t>(topology.extents.data),
+                                  static_cast<std::size_t>(topology.at.data));
+    const std::size_t first = std::min(mine.last, mine.first + pass * per_pass);
+    ScoringPass result{std::vector<std::uint64_t>(std::min(mine.last, first + per_pass) - first), first};
+    std::iota(result.windows.begin(), result.windows.end(), first);
+    return result;
+}
+
+/// Streams that a recurrent model scores side by side, whatever the layout: each begins with zeros.
+constexpr std::size_t scoring_streams = 16;
+
+// The larger streams come first: in the last pass a replica has the first few of its own.
+ScoringPass windows_of_streams(std::uint64_t windows, std::size_t pass, std::size_t streams, const Topology& topology) {
+    const Range mine = even_slice(streams, static_cast<std::size_t>(topology.extents.data),
+                                  static_cast<std::size_t>(topology.at.data));
+    ScoringPass result{{}, mine.first};
+    for (std::size_t stream = mine.first; stream < mine.last; ++stream)
+        if (const Range its = even_slice(windows, streams, stream); pass < its.size())
+            result.windows.push_back(its.first + pass);
+    return result;
+}
+
+}  // namespace
+
 std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride,
                                    std::size_t micro_batch, bool show_progress, const LeaveOff& leave_off) {
-    const ScoringWindows windows(dataset, model.stage.config().context, stride);
+    const ModelConfig& config = model.stage.config();
+    const ScoringWindows windows(dataset, config.context, stride);
     const Topology& topology = model.topology;
+    check(!config.recurrent() || stride == config.context, "windows of a stream do not overlap");
     const auto replicas = static_cast<std::size_t>(topology.extents.data);
-    const Range mine = even_slice(windows.count(), replicas, static_cast<std::size_t>(topology.at.data));
-    const std::size_t most = even_slice(windows.count(), replicas, 0).size();  // all are asked equally often
-    // A pass holds a few micro-batches, so that a pipeline is kept busy and memory stays small.
-    const std::size_t per_pass = micro_batch * static_cast<std::size_t>(4 * topology.extents.pipeline);
+    const std::size_t streams = std::min<std::uint64_t>(scoring_streams, windows.count());
+    const std::size_t per_pass =
+        config.recurrent() ? streams : micro_batch * static_cast<std::size_t>(4 * topology.extents.pipeline);
+    // As many as the replica makes that has the most to score.
+    const std::size_t most = even_slice(windows.count(), config.recurrent() ? streams : replicas, 0).size();
+    const std::size_t passes = config.recurrent() ? most : (most + per_pass - 1) / per_pass;
+    std::optional<CarriedStates> states;
+    if (config.recurrent()) states.emplace(model.stage.states(), streams);
     PassOptions options;
     options.training = false;
+    options.states = states ? &*states : nullptr;
     double loss = 0;
-    ProgressLine bar("evaluating", "windows", mine.size(), show_progress && topology.all.rank() == 0);
-    for (std::size_t done = 0; done < most; done += per_pass) {
+    ProgressLine bar("evaluating", "passes", passes, show_progress && topology.all.rank() == 0);
+    for (std::size_t pass = 0; pass < passes; ++pass) {
         if (leave_off && leave_off()) return std::nullopt;
-        const std::size_t first = std::min(mine.last, mine.first + done), last = std::min(mine.last, first + per_pass);
-        if (first == last) continue;
+        const ScoringPass its = config.recurrent() ? windows_of_streams(windows.count(), pass, streams, topology)
+                                                   : windows_in_a_row(windows.count(), pass, per_pass, topology);
+        if (its.windows.empty()) continue;
         std::vector<MicroBatch> batches;
-        for (std::size_t begin = first; begin < last; begin += micro_batch)
-            batches.push_back(windows.batch(begin, std::min(last, begin + micro_batch)));
+        for (std::size_t begin = 0; begin < its.windows.size(); begin += micro_batch)
+            batches.push_back(
+                windows.batch(std::span(its.windows).subspan(begin, std::min(micro_batch, its.windows.size() - begin)),
+                              its.first_sequence + begin));
         loss += evaluate_pass(model.stage, topology, model.layout.threads, batches, options);
-        bar.update(last - mine.first);
+        if (states) states->advance();
+        bar.update(pass + 1);
     }
     topology.data.all_reduce_sum(std::span<double>(&loss, 1));
     return Score{loss, dataset.token_count(), dataset.words(), dataset.bytes()};
@@ -70,7 +120,8 @@ LanguageModelTask::LanguageModelTask(RankModel& model, const TokenDataset& train
                                      const LanguageModelSpec& spec)
     : model_(model),
       valid_(valid),
-      batches_(train, spec.training.seed, spec.model.context, spec.training.global_batch, spec.pass.sequences),
+      batches_(train, spec.training.seed, spec.model.context, spec.training.global_batch, spec.pass.sequences,
+               reading_order(spec.model)),
       global_batch_(spec.training.global_batch),
       micro_batch_(spec.pass.sequences),
       factor_(spec.factor),

@@ -19,7 +19,8 @@ struct Score {
 };
 
 /// Every token of the set is predicted once from up to `context` tokens before it, at least context - stride of them
-/// (but at the set's beginning). None if it was left off. Collective; the same on every rank.
+/// (but at the set's beginning); by a recurrent model, with a stride of its context, from all tokens before it in one
+/// of the few streams that the set is cut into. None if it was left off. Collective; the same on every rank.
 std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset, std::size_t stride,
                                    std::size_t micro_batch, bool show_progress, const LeaveOff& leave_off = {});
 
@@ -32,6 +33,9 @@ TokenDataset open_dataset(const std::string& path, const Communicator& world);
 /// Rates of the groups of a language model: the last block learns at the full rate, each group below `factor` times
 /// slower; what is above the blocks (an untied output) at the full rate too.
 std::vector<double> language_model_rates(double rate, std::size_t layers, double factor);
+
+/// A recurrent model carries its states along streams of text.
+ReadingOrder reading_order(const ModelConfig& model);
 
 class LanguageModelTask : public TrainingTask {
 public:

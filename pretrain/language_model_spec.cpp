@@ -143,6 +143,7 @@ LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts)
                             o.training.global_batch, replicas));
     spec.pass = pass_plan(o.training.global_batch, replicas,
                           fitted_micro_batch(o.layout.micro_batch, length, spec.layout.threads), length);
+    spec.pass.streams = spec.model.recurrent() ? o.training.global_batch : 0;
     return spec;
 }
 

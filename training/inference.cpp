@@ -31,11 +31,14 @@ std::unique_ptr<RankModel> load_for_inference(const StoredModel& stored, const H
     return model;
 }
 
-std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs) {
+std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs,
+                                  CarriedStates* states) {
     PassOptions options;
     options.training = false;
     options.predict = true;
+    options.states = states;
     evaluate_pass(model.stage, model.topology, model.layout.threads, batches, options);
+    if (states != nullptr) states->advance();
     std::size_t documents = 0;
     for (const MicroBatch& batch : batches) documents += batch.documents_begun();
     std::vector<float> scores = model.stage.scores();

@@ -26,7 +26,9 @@ std::unique_ptr<RankModel> load_for_inference(const StoredModel& model, const He
                                               const PassPlan& plan, const Communicator& world);
 
 /// Scores of the head for each sequence of the batches, of a classifier for each document, (documents, outputs), on
-/// every rank of the replica. Collective over the replica.
-std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs);
+/// every rank of the replica. Collective over the replica. `states`: what a recurrent model begins the sequences with,
+/// and leaves; null: zeros.
+std::vector<float> predict_scores(RankModel& model, const std::vector<MicroBatch>& batches, std::size_t outputs,
+                                  CarriedStates* states = nullptr);
 
 }  // namespace ulmpi

@@ -32,9 +32,9 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
       stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
     const bool training = adamw.has_value();
     // Below this nothing overflows when the estimate is added up.
-    const double elements = static_cast<double>(plan.sequences) * static_cast<double>(plan.length) *
-                            static_cast<double>(config.layers) *
-                            static_cast<double>(std::max({config.hidden, config.ffn_size(), config.vocabulary}));
+    const double elements =
+        static_cast<double>(plan.sequences) * static_cast<double>(plan.length) * static_cast<double>(config.layers) *
+        static_cast<double>(std::max({config.hidden, config.width(), config.ffn_size(), config.vocabulary}));
     check_usage(elements < 1e15,
                 fmt::format("this run needs far more memory than there is: activations of {:.0e} elements; use a "
                             "smaller --micro-batch-size, --seq-length or --num-layers",
@@ -47,17 +47,21 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                             training,
                             layout.precision,
                             plan.documents};
+    if (plan.streams > 0 && config.recurrent()) states.emplace(stage.states(), plan.streams);
     const std::size_t weights = store.size() * sizeof(Real);
     const bool averages = training && adamw->average > 0;
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
-    memory = {weights + rounded,
-              training ? weights : 0,
-              training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
-              stage.activation_bytes(batches).total(batches),
-              2 * sizeof(Token) * plan.length *
-                  std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
-              saves ? save_memory(plan_save(store, true, topology, averages), *saves) : 0,
-              plan.wide};
+    memory = {
+        weights + rounded,
+        training ? weights : 0,
+        training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
+        stage.activation_bytes(batches).total(batches),
+        2 * sizeof(Token) * plan.length *
+            std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
+        saves ? save_memory(plan_save(store, true, topology, averages, states ? &states->tensors() : nullptr), *saves)
+              : 0,
+        plan.wide,
+        states ? CarriedStates::bytes(stage.states(), plan.streams) : 0};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
@@ -69,17 +73,27 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
             together_bytes <= static_cast<double>(limit),
             fmt::format(
                 "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
-                "activations {}, tokens of a step {}, saving {}, wide features {}); use more nodes, a larger "
+                "activations {}, tokens of a step {}, saving {}, wide features {}, states {}); use more nodes, a "
+                "larger "
                 "--tensor-parallel-size or "
                 "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
                 format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
                 format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
                 format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),
-                format_bytes(memory.wide), saves == SaveMode::async ? ", or --save-mode sync" : ""));
+                format_bytes(memory.wide), format_bytes(memory.states),
+                saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
     if (adamw) optimizer.emplace(store, *adamw, &topology.tensor);
     stage.prepare(batches);
+}
+
+void RankModel::share_states() {
+    if (!states) return;
+    const std::size_t streams = states->tensors().parameters().front().global.extent[0];
+    states->share(even_slice(streams, static_cast<std::size_t>(topology.extents.data),
+                             static_cast<std::size_t>(topology.at.data)),
+                  topology.data);
 }
 
 std::uint64_t RankModel::parameters() const {

@@ -18,14 +18,18 @@ struct PassPlan {
     std::size_t sequences = 1, length = 1;
     int micro_batches = 1;
     std::size_t chunks = 0, documents = 0;
-    std::size_t wide = 0;  ///< bytes of a linear model, and of what it says, that the rank holds beside the pass
+    std::size_t wide = 0;     ///< bytes of a linear model, and of what it says, that the rank holds beside the pass
+    std::size_t streams = 0;  ///< of text, along which a recurrent model carries its states from step to step; 0: none
 };
 
 /// Bytes that a rank will need: weights, gradients, moments (an average of the weights among them), activations, the
-/// tokens of a step, what saving takes, and wide features.
+/// tokens of a step, what saving takes, wide features, and states of streams.
 struct MemoryEstimate {
-    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0, wide = 0;
-    std::size_t total() const { return parameters + gradients + moments + activations + tokens + saving + wide; }
+    std::size_t parameters = 0, gradients = 0, moments = 0, activations = 0, tokens = 0, saving = 0, wide = 0,
+                states = 0;
+    std::size_t total() const {
+        return parameters + gradients + moments + activations + tokens + saving + wide + states;
+    }
 };
 
 class RankModel {
@@ -45,10 +49,16 @@ public:
     ParameterStore store;
     Stage stage;
     std::optional<Optimizer> optimizer;
+    std::optional<CarriedStates> states;  ///< of a recurrent model that reads streams
     MemoryEstimate memory;
 
-    Moments moments() { return {optimizer->first_moments(), optimizer->second_moments(), optimizer->average()}; }
+    Moments moments() {
+        return {optimizer->first_moments(), optimizer->second_moments(), optimizer->average(),
+                states ? &states->tensors() : nullptr};
+    }
     Trainee trainee() { return {stage, store, *optimizer, topology, layout.schedule, layout.threads}; }
+    /// Replicas learn the states of each other's streams, so that any can be saved. Collective.
+    void share_states();
     /// Parameters of the whole model. Collective.
     std::uint64_t parameters() const;
     /// "dp2 x pp1 x tp1, 1 thread per rank, 5.2 M parameters (2.6 M here), 120 MB per rank".

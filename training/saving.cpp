@@ -127,6 +127,7 @@ void Saving::save(SavedProgress now, bool last) {
             }
         };
         if (leader_) folder_.restore_checkpoint_folder();
+        model_.share_states();
         writer_.begin({folder_.checkpoint_path(progress.step), to_json(record), surroundings_.tokenizer_json,
                        surroundings_.flush, prune, surroundings_.wide});
         if (last || mode_ == SaveMode::sync) take(writer_.finish(), last);

@@ -97,6 +97,7 @@ StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, 
         const bool clip = max_gradient_norm > 0 && result.gradient_norm > max_gradient_norm;
         trainee.optimizer.step(trainee.parameters, rates, clip ? max_gradient_norm / (result.gradient_norm + 1e-6) : 1,
                                team);
+        if (options.states != nullptr) team.single([&] { options.states->advance(); });
     });
     return result;
 }

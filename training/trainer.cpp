@@ -185,6 +185,7 @@ private:
         options.class_weights = task_.class_weights();
         options.label_smoothing = task_.label_smoothing();
         options.first_trained_group = plan.rates.first_trained;
+        options.states = model_.states ? &*model_.states : nullptr;
         Trainee trainee = model_.trainee();
         const StepResult result =
             train_step(trainee, plan.batches, options, plan.rates, training_.clip_grad, progress_.step + 1);

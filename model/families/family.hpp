@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/batch_plan.hpp"
+#include "model/carried_states.hpp"
 #include "model/config.hpp"
 #include "model/layers/classifier_head.hpp"
 #include "model/layers/head.hpp"
@@ -27,6 +28,8 @@ struct GroupedModule {
 struct StageModules {
     std::vector<GroupedModule> modules;          ///< in the order of forward; groups do not fall
     int group_before = -1;                       ///< the highest group of the stage before; -1: this is the first
+    FlowWidths in = {}, out = {};                ///< of what crosses the edges to the stages before and behind
+    std::vector<StateShape> states;              ///< that the modules carry along streams
     std::unique_ptr<Head> head;                  ///< on the last stage
     const ClassifierHead* classifier = nullptr;  ///< the head, if it is one
     /// The tied copy of the token embedding on a last stage that is not the first, or on the first: to be summed.

@@ -32,6 +32,11 @@ void add_column_sums(Real* sums, Matrix<const Real> x) {
     for (; r < x.rows; ++r) add(sums, x.row(r), n);
 }
 
+void multiply(Real* y, const Real* x, std::size_t n) {
+    transform(
+        y, n, [](Vector yi, Vector xi) HWY_ATTR { return hn::Mul(yi, xi); }, y, x);
+}
+
 void scale(Real* y, Real factor, std::size_t n) {
     const Vector f = hn::Set(Tag(), factor);
     transform(
@@ -85,6 +90,7 @@ namespace ulmpi {
 HWY_EXPORT(add);
 HWY_EXPORT(add_bias);
 HWY_EXPORT(add_column_sums);
+HWY_EXPORT(multiply);
 HWY_EXPORT(scale);
 HWY_EXPORT(copy_past_cache);
 HWY_EXPORT(sum_of_squares);
@@ -94,6 +100,7 @@ void add_bias(Real* y, const Real* bias, std::size_t rows, std::size_t width) {
     HWY_DYNAMIC_DISPATCH(add_bias)(y, bias, rows, width);
 }
 void add_column_sums(Real* sums, Matrix<const Real> x) { HWY_DYNAMIC_DISPATCH(add_column_sums)(sums, x); }
+void multiply(Real* y, const Real* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(multiply)(y, x, n); }
 void scale(Real* y, Real factor, std::size_t n) { HWY_DYNAMIC_DISPATCH(scale)(y, factor, n); }
 void copy_past_cache(Real* y, const Real* x, std::size_t n) { HWY_DYNAMIC_DISPATCH(copy_past_cache)(y, x, n); }
 double sum_of_squares(const Real* x, std::size_t n) { return HWY_DYNAMIC_DISPATCH(sum_of_squares)(x, n); }

@@ -14,6 +14,8 @@ void add(Real* y, const Real* x, std::size_t n);
 void add_bias(Real* y, const Real* bias, std::size_t rows, std::size_t width);
 /// sums += x^T 1      x: (rows, columns)   sums: (columns): a bias gradient, or a slice of its columns.
 void add_column_sums(Real* sums, Matrix<const Real> x);
+/// y *= x, element by element
+void multiply(Real* y, const Real* x, std::size_t n);
 /// y *= factor
 void scale(Real* y, Real factor, std::size_t n);
 /// y = x, past the caches: y is not to be read soon, so its old bytes need not be fetched, nor others be displaced.

@@ -73,7 +73,7 @@ ClassifierHead::ClassifierHead(ParameterStore& store, const ModelConfig& model, 
                                std::unique_ptr<Norm> norm, bool first_slice)
     : store_(store),
       config_(config),
-      width_(model.hidden),
+      width_(model.width()),
       encoder_group_(static_cast<int>(model.layers)),
       first_place_(dropout_place_after(model)),
       encoder_norm_(std::move(norm)),

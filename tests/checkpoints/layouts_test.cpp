@@ -18,22 +18,6 @@ namespace {
 const nlohmann::json metadata{{"progress", {{"step", 3}, {"samples", 24}}}, {"note", "caf\u00e9"}};
 const std::string tokenizer = R"({"model": {"vocab": {"a": 0}}})";
 
-// Runs `body(topology)` under every grid of 1, 2 and 4 ranks that fits into the world; ranks beyond wait.
-template <class Body>
-void under_every_grid(const Communicator& world, Body body) {
-    for (int ranks : {1, 2, 4}) {
-        if (ranks > world.size()) break;
-        const Communicator part = world.split(world.rank() < ranks ? 0 : 1, world.rank());
-        for (Extents grid : grids_of(ranks)) {
-            if (world.rank() < ranks) {
-                const Topology topology(part, grid);
-                body(topology);
-            }
-            world.barrier();
-        }
-    }
-}
-
 class Layouts : public testing::TestWithParam<bool> {};
 
 TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {

@@ -139,4 +139,20 @@ inline std::vector<Extents> grids_of(int ranks) {
     return grids;
 }
 
+/// Runs `body(topology)` under every grid of 1, 2 and 4 ranks that fits into the world; ranks beyond wait.
+template <class Body>
+void under_every_grid(const Communicator& world, Body body) {
+    for (int ranks : {1, 2, 4}) {
+        if (ranks > world.size()) break;
+        const Communicator part = world.split(world.rank() < ranks ? 0 : 1, world.rank());
+        for (Extents grid : grids_of(ranks)) {
+            if (world.rank() < ranks) {
+                const Topology topology(part, grid);
+                body(topology);
+            }
+            world.barrier();
+        }
+    }
+}
+
 }  // namespace ulmpi

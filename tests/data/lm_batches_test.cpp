@@ -70,6 +70,25 @@ TEST_F(LmBatchesTest, WindowsTogetherAreWindowsAlone) {
     }
 }
 
+// Row r of every step goes on where it ended in the step before, under any layout.
+TEST_F(LmBatchesTest, StreamsReadOn) {
+    constexpr std::size_t length = 12, global = 5;
+    for (int replicas : {1, 2, 5}) {
+        const LmBatches batches(*dataset_, 3, length, global, 2, ReadingOrder::streams);
+        std::vector<Token> next(global, -1);
+        for (std::uint64_t step = 0; step < 2 * batches.windows(); ++step)
+            for (int replica = 0; replica < replicas; ++replica)
+                for (const MicroBatch& batch : batches.of_step(step, replica, replicas))
+                    for (std::size_t s = 0; s < batch.sequences; ++s) {
+                        Token& expected = next[batch.first_sequence + s];
+                        if (expected >= 0 && batch.samples[s] != 0) {
+                            EXPECT_EQ(batch.inputs[s * length], expected);
+                        }
+                        expected = batch.targets[(s + 1) * length - 1];
+                    }
+    }
+}
+
 TEST_F(LmBatchesTest, TheGlobalBatchIsTheSameHoweverItIsDealt) {
     constexpr std::size_t length = 12, global = 7;
     const auto rows_of = [&](std::uint64_t step, int replicas, std::size_t micro_batch) {

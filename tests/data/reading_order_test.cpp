@@ -9,6 +9,25 @@
 namespace ulmpi {
 namespace {
 
+TEST(StreamOrderTest, EachReadsOnAndAllReadEverything) {
+    for (std::uint64_t streams : {1u, 3u, 8u})
+        for (std::uint64_t windows : {1u, 8u, 24u, 101u}) {
+            std::vector<int> seen(windows);
+            const std::uint64_t steps = (windows + streams - 1) / streams;
+            for (std::uint64_t stream = 0; stream < streams; ++stream)
+                for (std::uint64_t step = 0; step < steps; ++step) {
+                    const std::uint64_t window = stream_window_at(stream, step, streams, windows);
+                    ++seen.at(window);
+                    EXPECT_EQ(stream_window_at(stream, step + 1, streams, windows), (window + 1) % windows);
+                    EXPECT_EQ(stream_window_at(stream, step + 7 * windows, streams, windows), window);
+                }
+            for (std::uint64_t window = 0; window < windows; ++window) EXPECT_GE(seen[window], 1) << window;
+            if (windows % streams == 0) {
+                EXPECT_EQ(*std::ranges::max_element(seen), 1);
+            }
+        }
+}
+
 TEST(ReadingOrder, EveryEpochIsAPermutation) {
     for (std::uint64_t windows = 1; windows <= 4097; windows = windows < 70 ? windows + 1 : windows * 9 / 8)
         for (std::uint64_t epoch = 0; epoch < 4; ++epoch) {

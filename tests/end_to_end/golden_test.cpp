@@ -4,28 +4,17 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
-#include "base/files/hdf5_file.hpp"
-#include "training/train_step.hpp"
+#include "tests/reference/golden.hpp"
 
 namespace ulmpi {
 namespace {
 
+using namespace reference;
+
 namespace fs = std::filesystem;
-
-constexpr bool in_double = std::is_same_v<Real, double>;
-constexpr double loss_tolerance = in_double ? 1e-12 : 2e-5;
-constexpr double weight_tolerance = in_double ? 1e-9 : 2e-5;
-
-fs::path golden_folder() {
-    const char* named = std::getenv("ULMPI_GOLDEN_DIR");
-    return named ? fs::path(named) : fs::path(ULMPI_SOURCE_DIR) / "tests" / "golden";
-}
 
 /// One file: its settings, and what is read from it as it is needed.
 class Golden {
@@ -54,7 +43,7 @@ public:
         norms = file_.read<double>("grad_norms");
     }
     double real(const std::string& name) const { return file_.real_attribute("/", name); }
-    std::vector<double> tensor(const std::string& name) const { return file_.read<double>(name); }
+    const Hdf5File& file() const { return file_; }
 
     ModelConfig config;
     AdamwConfig adamw;
@@ -69,19 +58,6 @@ private:
     std::string text(const std::string& name) const { return file_.text_attribute("/", name); }
     Hdf5File file_;
 };
-
-/// The indices in the whole tensor of this rank's elements, in the order in which it holds them.
-std::vector<std::size_t> indices_of(const Parameter& p) {
-    std::vector<std::size_t> indices;
-    const std::size_t rows = p.global.extent[0], columns = p.global.extent[1];
-    std::vector<Range> row_ranges{{0, rows}}, column_ranges{{0, columns}};
-    if (!p.slicing.whole()) (p.slicing.axis == 0 ? row_ranges : column_ranges) = p.slicing.ranges;
-    for (Range r : row_ranges)
-        for (std::size_t row = r.first; row < r.last; ++row)
-            for (Range c : column_ranges)
-                for (std::size_t column = c.first; column < c.last; ++column) indices.push_back(row * columns + column);
-    return indices;
-}
 
 /// This replica's part of the step's batch, one sequence a micro-batch, so that pipelines have several.
 std::vector<MicroBatch> batches_of(const Golden& golden, std::size_t step, const Topology& topology) {
@@ -102,13 +78,7 @@ std::vector<MicroBatch> batches_of(const Golden& golden, std::size_t step, const
     return batches;
 }
 
-struct Layout {
-    const char* name;
-    int pipeline, tensor;
-    PipelineSchedule schedule;
-};
-
-void run(const fs::path& path, const Layout& layout, int threads) {
+void run(const fs::path& path, const GoldenLayout& layout, int threads) {
     const Communicator world = Communicator::world();
     const Golden golden(path);
     SCOPED_TRACE(
@@ -118,11 +88,7 @@ void run(const fs::path& path, const Layout& layout, int threads) {
     const StagePlace place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor};
     Stage stage(golden.config, {}, store, place, topology.tensor);
     store.allocate(true);
-    for (const Parameter& p : store.parameters()) {
-        const std::vector<double> whole = golden.tensor("initial/" + p.name);
-        const std::vector<std::size_t> indices = indices_of(p);
-        for (std::size_t i = 0; i < indices.size(); ++i) store.value_of(p)[i] = static_cast<Real>(whole.at(indices[i]));
-    }
+    fill_from(golden.file(), store);
     Optimizer optimizer(store, golden.adamw);
     stage.prepare({1, golden.config.context,
                    slots_needed(layout.schedule, place, static_cast<int>(golden.batch), static_cast<int>(golden.batch)),
@@ -135,56 +101,33 @@ void run(const fs::path& path, const Layout& layout, int threads) {
         const std::vector<MicroBatch> batches = batches_of(golden, step, topology);
         const StepResult result = train_step(trainee, batches, options, rates, golden.real("clip"), step + 1);
         EXPECT_NEAR(result.loss / golden.losses[step], 1, loss_tolerance) << "loss of step " << step + 1;
-        EXPECT_NEAR(result.gradient_norm / golden.norms[step], 1, in_double ? 1e-10 : 2e-5)
-            << "norm of step " << step + 1;
+        EXPECT_NEAR(result.gradient_norm / golden.norms[step], 1, norm_tolerance) << "norm of step " << step + 1;
     }
-    // The gradient of qkv.bias's key third is zero in truth (a constant added to all keys changes no softmax), and Adam
-    // turns its rounding noise into steps.
-    for (const Parameter& p : store.parameters()) {
-        const std::vector<double> final = golden.tensor("final/" + p.name);
-        const std::vector<std::size_t> indices = indices_of(p);
-        const bool qkv_bias = p.name.ends_with("attention.qkv.bias");
-        double difference = 0, norm = 0;
-        for (std::size_t i = 0; i < indices.size(); ++i) {
-            if (qkv_bias && indices[i] / golden.config.hidden == 1) continue;
-            const double expected = final.at(indices[i]), d = static_cast<double>(store.value_of(p)[i]) - expected;
-            difference += d * d;
-            norm += expected * expected;
-        }
-        std::array<double, 2> sums{difference, norm};  // over the slices: the whole tensor's
-        topology.tensor.all_reduce_sum(std::span<double>(sums));
-        EXPECT_LE(std::sqrt(sums[0]), weight_tolerance * std::sqrt(sums[1])) << p.name;
-    }
+    // The gradient of qkv.bias's key third is zero in truth: a constant added to all keys changes no softmax.
+    expect_final(golden.file(), store, topology, [&](const Parameter& p, std::size_t index) {
+        return p.name.ends_with("attention.qkv.bias") && index / golden.config.hidden == 1;
+    });
 }
 
-bool fits(const Golden& golden, const Layout& layout) {
+bool fits(const Golden& golden, const GoldenLayout& layout) {
     return static_cast<std::size_t>(layout.pipeline) <= golden.config.layers &&
            static_cast<std::size_t>(layout.tensor) <= golden.config.heads;
 }
 
 TEST(GoldenTest, MatchesPyTorch) {
     const int ranks = Communicator::world().size();
-    std::vector<Layout> layouts;
-    if (ranks == 1) layouts = {{"one rank", 1, 1, PipelineSchedule::one_forward_one_backward}};
-    if (ranks == 2)
-        layouts = {{"dp2", 1, 1, PipelineSchedule::one_forward_one_backward},
-                   {"tp2", 1, 2, PipelineSchedule::one_forward_one_backward},
-                   {"pp2", 2, 1, PipelineSchedule::one_forward_one_backward},
-                   {"pp2 gpipe", 2, 1, PipelineSchedule::gpipe}};
-    if (ranks == 4)
-        layouts = {{"tp2 x pp2", 2, 2, PipelineSchedule::one_forward_one_backward},
-                   {"tp4", 1, 4, PipelineSchedule::one_forward_one_backward},
-                   {"dp2 x tp2", 1, 2, PipelineSchedule::one_forward_one_backward}};
+    const std::vector<GoldenLayout> layouts = golden_layouts(ranks);
     std::size_t files = 0;
-    ASSERT_TRUE(fs::is_directory(golden_folder())) << golden_folder() << " holds the golden runs; set ULMPI_GOLDEN_DIR";
+    ASSERT_TRUE(fs::is_directory(golden_folder(ULMPI_SOURCE_DIR)))
+        << golden_folder(ULMPI_SOURCE_DIR) << " holds the golden runs; set ULMPI_GOLDEN_DIR";
     std::vector<fs::path> paths;
-    for (const auto& entry : fs::directory_iterator(golden_folder()))
+    for (const auto& entry : fs::directory_iterator(golden_folder(ULMPI_SOURCE_DIR)))
         if (entry.path().extension() == ".h5") paths.push_back(entry.path());
     std::sort(paths.begin(), paths.end());
     for (const fs::path& path : paths) {
         ++files;
         const Golden golden(path);
-        for (const Layout& layout : layouts) {
+        for (const GoldenLayout& layout : layouts) {
             const bool runs = fits(golden, layout);
             if (Communicator::world().rank() == 0)
                 fmt::print("{} {} {}\n", runs ? "golden" : "skipped: sizes do not permit", path.filename().string(),
@@ -194,7 +137,7 @@ TEST(GoldenTest, MatchesPyTorch) {
             if (ranks <= 2) run(path, layout, 2);
         }
     }
-    EXPECT_GT(files, 0u) << "no .h5 file in " << golden_folder();
+    EXPECT_GT(files, 0u) << "no .h5 file in " << golden_folder(ULMPI_SOURCE_DIR);
 }
 
 }  // namespace

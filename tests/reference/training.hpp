@@ -16,11 +16,12 @@ struct Layout {
 };
 
 /// Collective to make. Holds room for steps of up to `micro_batches` of up to `sequences` full sequences, with GPipe
-/// `at_most` (0: all) of them at a time, and for `documents` in several of them.
+/// `at_most` (0: all) of them at a time, and for `documents` in several of them. With `streams`, sequence s of a step
+/// begins with the state that it left in the step before.
 struct Training {
     Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
              std::size_t sequences, int micro_batches, int at_most = 0, std::size_t documents = 0,
-             const AdamwConfig& optimizer_config = {})
+             const AdamwConfig& optimizer_config = {}, std::size_t streams = 0)
         : topology(world, extents_for(world.size(), layout.pipeline, layout.tensor)),
           place{topology.at.stage, layout.pipeline, topology.at.slice, layout.tensor},
           plan{sequences,
@@ -34,14 +35,16 @@ struct Training {
           optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
         stage.prepare(plan);
+        if (streams > 0) states.emplace(stage.states(), streams);
     }
     Training(const Training&) = delete;
 
     /// An update at one rate for all groups, the loss being the mean over `targets`; a classifier's are its sequences.
     StepResult step(const std::vector<MicroBatch>& batches, std::size_t targets, std::uint64_t number,
                     double max_gradient_norm = 0, int first_trained_group = 0) {
-        return train_step(trainee, batches, options(targets, number, first_trained_group), rates(first_trained_group),
-                          max_gradient_norm, number);
+        PassOptions o = options(targets, number, first_trained_group);
+        o.states = states ? &*states : nullptr;
+        return train_step(trainee, batches, o, rates(first_trained_group), max_gradient_norm, number);
     }
     static PassOptions options(std::size_t targets, std::uint64_t number, int first_trained_group = 0) {
         PassOptions o;
@@ -60,6 +63,7 @@ struct Training {
     BatchPlan plan;
     ParameterStore store;
     Stage stage;
+    std::optional<CarriedStates> states;
     Optimizer optimizer;
     Trainee trainee;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "model/families/awd_lstm.hpp"
 #include "model/families/decoder.hpp"
 
 namespace ulmpi {
@@ -46,7 +47,8 @@ Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& 
       place_(place),
       tensor_(tensor),
       head_config_(head),
-      made_(decoder(config, head, store, place)) {}
+      made_(config.architecture == Architecture::awd_lstm ? awd_lstm(config, head, store, place)
+                                                          : decoder(config, head, store, place)) {}
 
 Stage::Ends Stage::ends(Rooms& rooms, bool training) const {
     const auto lane = [&](const FlowWidths& widths) {

@@ -49,6 +49,7 @@ void check_options(const OptionTable& table, const StageOptions& o, const Facts&
     check_run_options(o.run);
     const std::optional<ModelConfig> model = model_of(table, o, facts);
     if (!model) return;
+    check_shape_options(table, model->architecture);
     check_model(*model);
     check_layout(*model, o.layout.pipeline_parallel, o.layout.tensor_parallel);
 }

@@ -15,7 +15,9 @@ namespace {
 
 // The options that say the shape of a model, and what its description calls them.
 const std::vector<std::pair<const char*, const char*>>& shape_fields() {
-    static const std::vector<std::pair<const char*, const char*>> fields{{"num-layers", "layers"},
+    static const std::vector<std::pair<const char*, const char*>> fields{{"architecture", "architecture"},
+                                                                         {"num-layers", "layers"},
+                                                                         {"embedding-size", "embedding"},
                                                                          {"hidden-size", "hidden"},
                                                                          {"num-attention-heads", "heads"},
                                                                          {"ffn-hidden-size", "ffn"},
@@ -32,6 +34,32 @@ const std::vector<std::pair<const char*, const char*>>& shape_fields() {
                                                                          {"mask-documents", "mask_documents"}};
     return fields;
 }
+
+/// What is dropped or held small in training, each by an option of its own.
+struct Regularizer {
+    const char* option;
+    std::optional<double> ShapeOptions::*given;
+    double ModelConfig::*value;
+    bool follows_dropout;  ///< --dropout stands for it
+    bool of_decoder, of_awd_lstm;
+    bool of(Architecture a) const { return a == Architecture::awd_lstm ? of_awd_lstm : of_decoder; }
+};
+constexpr Regularizer regularizers[]{
+    {"embedding-dropout", &ShapeOptions::embedding_dropout, &ModelConfig::embedding_dropout, true, true, true},
+    {"attention-dropout", &ShapeOptions::attention_dropout, &ModelConfig::attention_dropout, true, true, false},
+    {"residual-dropout", &ShapeOptions::residual_dropout, &ModelConfig::residual_dropout, true, true, false},
+    {"input-dropout", &ShapeOptions::input_dropout, &ModelConfig::input_dropout, true, false, true},
+    {"hidden-dropout", &ShapeOptions::hidden_dropout, &ModelConfig::hidden_dropout, true, false, true},
+    {"output-dropout", &ShapeOptions::output_dropout, &ModelConfig::output_dropout, true, false, true},
+    {"weight-dropout", &ShapeOptions::weight_dropout, &ModelConfig::weight_dropout, false, false, true},
+    {"activation-reg", &ShapeOptions::activation_reg, &ModelConfig::activation_reg, false, false, true},
+    {"temporal-reg", &ShapeOptions::temporal_reg, &ModelConfig::temporal_reg, false, false, true}};
+
+// Beside the regularisers.
+constexpr const char* of_decoder_alone[]{
+    "num-attention-heads", "ffn-hidden-size", "layer-preprocess", "layer-postprocess",  "normalization", "activation",
+    "position-embedding",  "linear-bias",     "norm-eps",         "zero-residual-init", "mask-documents"};
+constexpr const char* of_awd_lstm_alone[]{"embedding-size"};
 
 }  // namespace
 
@@ -106,22 +134,37 @@ void add_run_options(OptionTable& table, RunOptions& o) {
 }
 
 void add_dropout_options(OptionTable& table, ShapeOptions& o) {
-    table.add("dropout", o.dropout,
-              "of embeddings, attention and residuals, each of which has an option of its own; stages 2 and 3: what "
-              "--recipe says, where it is not given");
-    table.add("embedding-dropout", o.embedding_dropout, "of the sum of token and position embedding");
+    table.add(
+        "dropout", o.dropout,
+        "of embeddings, attention and residuals, or all of awd-lstm's but that of weights; each has an option of its "
+        "own; stages 2 and 3: what --recipe says, where it is not given");
+    table.add("embedding-dropout", o.embedding_dropout,
+              "of the sum of token and position embedding; awd-lstm: of whole rows of the table");
     table.add("attention-dropout", o.attention_dropout, "of attention probabilities");
     table.add("residual-dropout", o.residual_dropout, "of each sublayer's output");
-    for (const char* name : {"dropout", "embedding-dropout", "attention-dropout", "residual-dropout"})
-        table.range(name, 0, 0.999);
+    table.add("input-dropout", o.input_dropout, "awd-lstm: of what goes into the first layer");
+    table.add("hidden-dropout", o.hidden_dropout, "awd-lstm: of what goes from layer to layer");
+    table.add("output-dropout", o.output_dropout, "awd-lstm: of what comes out of the last layer");
+    table.add("weight-dropout", o.weight_dropout, "awd-lstm: of recurrent weights");
+    table.range("dropout", 0, 0.999);
+    for (const Regularizer& r : regularizers)
+        if (std::string(r.option).ends_with("dropout")) table.range(r.option, 0, 0.999);
+    table.add("activation-reg", o.activation_reg, "awd-lstm: weight of the last states' mean square in the loss (AR)");
+    table.add("temporal-reg", o.temporal_reg, "awd-lstm: weight of that of their change from token to token (TAR)");
+    for (const char* name : {"activation-reg", "temporal-reg"}) table.range(name, 0, 1000);
 }
 
 void add_shape_options(OptionTable& table, ShapeOptions& o) {
     table.group("Model");
-    table.add("num-layers", o.model.layers, "Transformer blocks");
+    table.add("architecture", o.architecture,
+              "decoder: a Transformer; awd-lstm: ULMFiT's recurrent network, which reads on through the text");
+    table.choices("architecture", {"decoder", "awd-lstm"});
+    table.add("num-layers", o.model.layers, "Transformer blocks, or LSTM layers");
     table.range("num-layers", 1, 10000);
-    table.add("hidden-size", o.model.hidden, "width of the residual stream");
+    table.add("hidden-size", o.model.hidden, "width of the residual stream, or of the LSTM layers but the last");
     table.range("hidden-size", 1, 1 << 20);
+    table.add("embedding-size", o.model.embedding, "awd-lstm: width of the embedding and of the last layer");
+    table.range("embedding-size", 0, 1 << 20);
     table.add("num-attention-heads", o.model.heads, "must divide the width");
     table.range("num-attention-heads", 1, 4095);
     table.add("ffn-hidden-size", o.model.ffn, "width inside the feed-forward layers; 0: 4 x width (SwiGLU: 8/3 x)");
@@ -155,25 +198,36 @@ AdamwConfig TrainingOptions::optimizer_config() const {
 
 ModelConfig ShapeOptions::resolved() const {
     ModelConfig m = model;
+    m.architecture = architecture_from(architecture);
     m.normalization = normalization_from(normalization);
     m.activation = activation_from(activation);
     m.position = position_embedding_from(position);
-    m.embedding_dropout = embedding_dropout.value_or(dropout);
-    m.attention_dropout = attention_dropout.value_or(dropout);
-    m.residual_dropout = residual_dropout.value_or(dropout);
+    for (const Regularizer& r : regularizers)
+        if (r.of(m.architecture)) m.*r.value = (this->*r.given).value_or(r.follows_dropout ? dropout : 0);
     return m;
 }
 
-void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig& model) {
-    const auto apply = [&](const char* name, const std::optional<double>& own, double& value) {
-        if (table.given(name) && own)
-            value = *own;
-        else if (table.given("dropout") || table.origin("dropout") == Origin::recipe)
-            value = o.dropout;
+void check_shape_options(const OptionTable& table, Architecture architecture) {
+    const nlohmann::json options = table.json();
+    const auto refuse = [&](const char* name, bool has) {
+        if (!has && options.contains(name) && table.given(name))
+            table.refuse(
+                name, fmt::format("a model of the architecture {} has none: leave this out", to_string(architecture)));
     };
-    apply("embedding-dropout", o.embedding_dropout, model.embedding_dropout);
-    apply("attention-dropout", o.attention_dropout, model.attention_dropout);
-    apply("residual-dropout", o.residual_dropout, model.residual_dropout);
+    for (const Regularizer& r : regularizers) refuse(r.option, r.of(architecture));
+    for (const char* name : of_decoder_alone) refuse(name, architecture == Architecture::decoder);
+    for (const char* name : of_awd_lstm_alone) refuse(name, architecture == Architecture::awd_lstm);
+}
+
+void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig& model) {
+    const bool all = table.given("dropout") || table.origin("dropout") == Origin::recipe;
+    for (const Regularizer& r : regularizers) {
+        if (!r.of(model.architecture)) continue;
+        if (table.given(r.option) && o.*r.given)
+            model.*r.value = *(o.*r.given);
+        else if (all && r.follows_dropout)
+            model.*r.value = o.dropout;
+    }
 }
 
 void take_stored_options(OptionTable& table, const RunRecord& record, const std::string& command, int ranks) {
@@ -208,13 +262,15 @@ void take_shape(OptionTable& table, const ModelConfig& model, const std::string&
     ModelConfig by_default = model;
     by_default.ffn = 0;
     for (const auto& [name, field] : shape_fields()) {
-        if (!given.contains(name)) continue;
+        const nlohmann::json unsaid = name == std::string("architecture") ? to_string(model.architecture) : "";
+        const nlohmann::json says = shape.contains(field) ? shape[field] : unsaid;
+        if (!given.contains(name) || says == "") continue;
         const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
         if (derived && by_default.ffn_size() == model.ffn_size()) continue;  // a run that goes on asks for the same
-        if (table.given(name) && given[name] != shape[field] && !derived)
+        if (table.given(name) && given[name] != says && !derived)
             table.refuse(name, fmt::format("the model of {} has {}: leave this out, or start another run from nothing",
-                                           source, shape[field].dump()));
-        table.set_default(name, shape[field]);
+                                           source, says.dump()));
+        table.set_default(name, says);
     }
 }
 

@@ -50,10 +50,11 @@ struct RunOptions {
 /// The shape of the model as text, as options have it.
 struct ShapeOptions {
     ModelConfig model;  ///< sizes, wiring, dropouts
-    std::string normalization = "layernorm", activation = "gelu", position = "learned";
-    double dropout = 0;  ///< all three, unless given for itself
+    std::string architecture = "decoder", normalization = "layernorm", activation = "gelu", position = "learned";
+    double dropout = 0;  ///< all but that of recurrent weights, unless given for itself
     std::optional<double> embedding_dropout, attention_dropout, residual_dropout;
-    /// The three strings and dropouts read into `model`.
+    std::optional<double> input_dropout, hidden_dropout, output_dropout, weight_dropout, activation_reg, temporal_reg;
+    /// The strings, dropouts and regularisers read into `model`.
     ModelConfig resolved() const;
 };
 
@@ -70,8 +71,10 @@ void add_duration_options(OptionTable& table, TrainingOptions& options);   ///< 
 void add_optimizer_options(OptionTable& table, TrainingOptions& options);  ///< batch, rates, AdamW, seed
 void add_run_options(OptionTable& table, RunOptions& options);
 void add_shape_options(OptionTable& table, ShapeOptions& options);
-/// Dropouts alone, for a model whose shape comes from a checkpoint.
+/// Dropouts and regularisers alone, for a model whose shape comes from a checkpoint.
 void add_dropout_options(OptionTable& table, ShapeOptions& options);
+/// UsageError naming an option that was given and that models of the architecture do not have.
+void check_shape_options(const OptionTable& table, Architecture architecture);
 /// Puts the dropouts that were given, or that a recipe says, into a model from a checkpoint.
 void apply_dropouts(const OptionTable& table, const ShapeOptions& options, ModelConfig& model);
 

@@ -69,7 +69,9 @@ constexpr const char* options[]{
     "config",
     // shape of the model
     "num-layers",
+    "architecture",
     "hidden-size",
+    "embedding-size",
     "num-attention-heads",
     "ffn-hidden-size",
     "seq-length",
@@ -85,6 +87,12 @@ constexpr const char* options[]{
     "embedding-dropout",
     "attention-dropout",
     "residual-dropout",
+    "input-dropout",
+    "hidden-dropout",
+    "output-dropout",
+    "weight-dropout",
+    "activation-reg",
+    "temporal-reg",
     "zero-residual-init",
     "mask-documents",
     // layout

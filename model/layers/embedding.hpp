@@ -1,5 +1,6 @@
 #pragma once
-// Tokens to activations: x = E[token] (+ position), then dropout. The vocabulary is split over slices.
+// Tokens to activations: x = E[token] (+ position), then dropout; of a recurrent model rows of E are dropped instead,
+// for a whole pass (Gal & Ghahramani 2016). The vocabulary is split over slices.
 
 #include <memory>
 
@@ -28,11 +29,14 @@ public:
     void backward(Flow& gradient, Context& context) const override;
 
 private:
+    /// What row `id` of E is multiplied by.
+    Real row_factor(std::size_t id, const Context& context) const;
     View<Real> keep(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), width_}); }
 
     ParameterStore& store_;
     std::size_t width_;
     double dropout_;
+    bool drops_rows_;
     Range ids_;  ///< this slice's
     PositionEmbedding position_;
     ParameterId tokens_, positions_{};

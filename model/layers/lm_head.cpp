@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/kernels/cross_entropy.hpp"
+#include "model/kernels/elementwise.hpp"
 #include "model/kernels/gemm.hpp"
 #include "model/layers/embedding.hpp"
 
@@ -15,25 +16,40 @@ std::size_t logit_chunk_rows(std::size_t rows, std::size_t ids) {
     return std::min(rows, std::clamp<std::size_t>(fit / 64 * 64, 128, 1024));
 }
 
-ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices) {
-    Parameter p{.name = "output.weight",
-                .global = {config.vocabulary, config.hidden},
+namespace {
+
+ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices, const char* name,
+                           Shape shape, Init init) {
+    Parameter p{.name = name,
+                .global = shape,
                 .local = {},
                 .slicing = {},
-                .init = Init::normal(0.02),
+                .init = init,
                 .group = static_cast<int>(config.layers) + 1,
                 .counted = slices > 1 || slice == 0};
     if (slices > 1) p.slicing = {0, {vocabulary_slice(config, slice, slices)}};
     return store.declare(std::move(p));
 }
 
+}  // namespace
+
+ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices) {
+    return declare_output(store, config, slice, slices, "output.weight", {config.vocabulary, config.width()},
+                          Init::normal(0.02));
+}
+
+ParameterId declare_output_bias(ParameterStore& store, const ModelConfig& config, int slice, int slices) {
+    return declare_output(store, config, slice, slices, "output.bias", {config.vocabulary}, {});
+}
+
 LmHead::LmHead(ParameterStore& store, const ModelConfig& config, ParameterId output, std::unique_ptr<Norm> norm,
-               int slice, int slices)
+               int slice, int slices, std::optional<ParameterId> bias)
     : store_(store),
       vocabulary_(config.vocabulary),
-      width_(config.hidden),
+      width_(config.width()),
       ids_(vocabulary_slice(config, slice, slices)),
       output_(output),
+      bias_(bias),
       norm_(std::move(norm)) {}
 
 LmHead::Room LmHead::room(Rooms& rooms) const {
@@ -71,8 +87,18 @@ void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range m
     context.sum_over_slices(s.sum_and_target);
 }
 
-// By chunks of rows:  h = norm(x),  logits = h E^T,  loss = -log softmax(logits)[target],
-// dlogits = (softmax - onehot) * scale,  dh = dlogits E,  dE += dlogits^T h.   At the end dx = norm's gradient of dh.
+// Of all workers' rows, each some of the ids, before they are rounded.
+void LmHead::add_bias_gradient(View<const Real> dlogits, const Context& context) const {
+    if (!context.trains(store_.at(*bias_).group)) return;
+    const Range ids = context.team.share(ids_.size());
+    context.team.barrier();
+    add_column_sums(store_.gradient(*bias_).data + ids.first, Matrix<const Real>(dlogits).column_range(ids));
+    context.team.barrier();
+}
+
+// By chunks of rows:  h = norm(x),  logits = h E^T + b,  loss = -log softmax(logits)[target],
+// dlogits = (softmax - onehot) * scale,  dh = dlogits E,  dE += dlogits^T h,  db += 1^T dlogits.   At the end dx =
+// norm's gradient of dh.
 void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const {
     const MicroBatch& batch = context.batch;
     const bool training = context.options.training;
@@ -96,6 +122,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
         const View<BFloat16> rounded{all.rounded.data, {count, width_}};
         const Factor h_factor = context.shared_factor(h, rounded, mine);
         matmul_nt(logits.rows(mine), h_factor.row_range(mine), output);
+        if (bias_) add_bias(logits.row(mine.first), store_.value(*bias_).data, mine.size(), ids_.size());
         softmax(s, logits, targets, mine, context);
         for (std::size_t row = mine.first; row < mine.last; ++row) {
             const bool counts = targets[row] >= 0;
@@ -107,6 +134,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
         if (training) {
             cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first, scale + mine.first,
                                    targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
+            if (bias_) add_bias_gradient(logits, context);
             const Factor dlogits = context.factor_in_place(logits, mine);
             matmul_nn(gradient.rows(global), dlogits.row_range(mine), output);
             if (context.trains(store_.at(output_).group)) {
@@ -125,7 +153,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
     context.team.barrier();
 }
 
-// Logits of the last real position: h E^T, each slice its columns, zeros elsewhere, summed.
+// Logits of the last real position: h E^T + b, each slice its columns, zeros elsewhere, summed.
 void LmHead::predict(View<Real> scores, View<Real> x, Context& context) const {
     const MicroBatch& batch = context.batch;
     const ArenaScope scope(context.shared);
@@ -140,7 +168,10 @@ void LmHead::predict(View<Real> scores, View<Real> x, Context& context) const {
                 std::copy_n(x.row(row), width_, out.data);
         }
         std::fill_n(scores.data, scores.size(), Real(0));
-        matmul_nt(Matrix<Real>(scores).column_range(ids_), h, store_.value(output_));
+        const Matrix<Real> mine = Matrix<Real>(scores).column_range(ids_);
+        matmul_nt(mine, h, store_.value(output_));
+        for (std::size_t s = 0; bias_ && s < batch.sequences; ++s)
+            add(mine.row(s), store_.value(*bias_).data, ids_.size());
     });
     context.sum_over_slices(scores);
 }

@@ -1,7 +1,8 @@
 #pragma once
-// Language model head: final norm, logits h E^T over a slice of the vocabulary, cross-entropy.
+// Language model head: final norm, logits h E^T (+ b) over a slice of the vocabulary, cross-entropy.
 
 #include <memory>
+#include <optional>
 
 #include "model/config.hpp"
 #include "model/layers/head.hpp"
@@ -15,9 +16,9 @@ std::size_t logit_chunk_rows(std::size_t rows, std::size_t ids);
 
 class LmHead : public Head {
 public:
-    /// `output` is (V, d), this slice's rows: the token embedding when tied. `norm` may be null.
+    /// `output` is (V, d), this slice's rows: the token embedding when tied. `norm` may be null, `bias` (V) none.
     LmHead(ParameterStore& store, const ModelConfig& config, ParameterId output, std::unique_ptr<Norm> norm, int slice,
-           int slices);
+           int slices, std::optional<ParameterId> bias = std::nullopt);
     void plan(Rooms& rooms, bool training) const override;
     void forward(View<Real> gradient, View<Real> x, Context& context) const override;
     void predict(View<Real> scores, View<Real> x, Context& context) const override;
@@ -41,14 +42,19 @@ private:
     };
     void softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const;
 
+    void add_bias_gradient(View<const Real> dlogits, const Context& context) const;
+
     ParameterStore& store_;
     std::size_t vocabulary_, width_;
     Range ids_;
     ParameterId output_;
+    std::optional<ParameterId> bias_;
     std::unique_ptr<Norm> norm_;
 };
 
 /// Declares "output.weight" [V, d] of an untied model.
 ParameterId declare_output(ParameterStore& store, const ModelConfig& config, int slice, int slices);
+/// Declares "output.bias" [V].
+ParameterId declare_output_bias(ParameterStore& store, const ModelConfig& config, int slice, int slices);
 
 }  // namespace ulmpi

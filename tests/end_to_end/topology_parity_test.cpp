@@ -66,7 +66,8 @@ Outcome train(const Task& task, const Communicator& world, const Layout& layout)
     const auto micro_batch_count = static_cast<int>((mine.size() + task.micro_batch - 1) / task.micro_batch);
     const bool long_documents = !task.lengths.empty();
     Training training(task.config, task.head, world, layout, task.micro_batch, long_documents ? 100 : micro_batch_count,
-                      micro_batch_count, long_documents ? mine.size() : 0, task.optimizer);
+                      micro_batch_count, long_documents ? mine.size() : 0, task.optimizer,
+                      task.config.recurrent() && !task.head ? task.global_batch : 0);
     const std::size_t targets = task.global_batch * (task.head ? 1 : task.config.context);
     Outcome outcome;
     for (std::size_t step = 0; step < task.steps; ++step)
@@ -254,6 +255,24 @@ TEST(TopologyParityTest, ClassifierWithBatchNorm) {
     task.global_batch = 16;
     task.steps = 3;
     expect_the_same("classifier with BatchNorm", task, all_layouts(4, 4));
+}
+
+// Units of every gate are dealt to slices, and streams to replicas, each with the states that it carries.
+TEST(TopologyParityTest, AwdLstm) {
+    Task task;
+    task.config = recurrent_configs()[1].config;
+    task.config.vocabulary = 61;
+    task.config.layers = 4;
+    task.steps = 10;
+    expect_the_same("AWD-LSTM", task, all_layouts(4, 4));
+    std::vector<Layout> layouts = Communicator::world().size() == 1 ? std::vector<Layout>{{1, 1}} : all_layouts(2, 2);
+    for (Layout& layout : layouts) layout.threads = 2;
+    task.micro_batch = 3;
+    task.first_trained_group = 2;
+    expect_the_same("AWD-LSTM, frozen below 2, 2 threads", task, layouts);
+    task.head = ClassifierConfig{.classes = 5, .hidden = 10};
+    task.first_trained_group = 0;
+    expect_the_same("AWD-LSTM, classifier", task, all_layouts(4, 4));
 }
 
 // Where a sum differs in its last bit, the next rounding to bf16 may go the other way: 2^-9 of one factor.

@@ -42,7 +42,7 @@ void nudge(ParameterStore& store, std::uint64_t seed) {
 // lie about as far from the full ones as the full ones of weights moved by as little.
 TEST(Bf16StageTest, LossAndGradientsAreThoseOfFullProducts) {
     if (const std::string reason = no_bf16_reason(); !reason.empty()) GTEST_SKIP() << reason;
-    for (const auto& [name, config] : tiny_configs())
+    for (const auto& [name, config] : all_configs())
         for (bool classifier : {false, true}) {
             const HeadConfig head =
                 classifier ? HeadConfig(ClassifierConfig{.classes = 3, .hidden = 64}) : HeadConfig();

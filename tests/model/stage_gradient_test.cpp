@@ -67,7 +67,7 @@ PassOptions training() {
 }
 
 class StageGradientTest : public testing::TestWithParam<NamedConfig> {};
-INSTANTIATE_TEST_SUITE_P(Models, StageGradientTest, testing::ValuesIn(tiny_configs()));
+INSTANTIATE_TEST_SUITE_P(Models, StageGradientTest, testing::ValuesIn(all_configs()));
 
 TEST_P(StageGradientTest, MatchesCentralDifferences) {
     const auto& [name, config] = GetParam();
@@ -163,7 +163,7 @@ TEST(ClassifierGradientTest, BatchNorm) {
 }
 
 TEST(FrozenGradientTest, GroupsBelowGetNoneAndTheOthersTheSame) {
-    for (const auto& [name, config] : tiny_configs())
+    for (const auto& [name, config] : all_configs())
         for (bool classifier : {false, true}) {
             const HeadConfig head = classifier ? HeadConfig(ClassifierConfig{.classes = 3, .hidden = 6}) : HeadConfig();
             TinyModel model(config, head);

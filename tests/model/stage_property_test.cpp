@@ -25,7 +25,7 @@ MicroBatch among(const std::vector<Token>& row, std::size_t others, std::size_t 
 }
 
 TEST(StagePropertyTest, ARowIsPredictedAloneAsInCompany) {
-    for (const auto& [name, config] : tiny_configs())
+    for (const auto& [name, config] : all_configs())
         for (bool classifier : {true, false}) {
             const HeadConfig head = classifier ? HeadConfig(ClassifierConfig{.classes = 5, .hidden = 9}) : HeadConfig();
             TinyModel model(config, head);
@@ -57,7 +57,7 @@ TEST(StagePropertyTest, ARowIsPredictedAloneAsInCompany) {
 
 // To the byte.
 void expect_memory_as_planned(Precision precision) {
-    std::vector<NamedConfig> configs = tiny_configs();
+    std::vector<NamedConfig> configs = all_configs();
     ModelConfig larger;
     larger.layers = 3;
     larger.hidden = 64;
@@ -133,7 +133,7 @@ TEST(StagePropertyTest, MemoryIsWhatWasPlannedInBf16) {
 
 // A smaller batch than planned fits whatever its shape.
 TEST(StagePropertyTest, SmallerBatchesFitThePlan) {
-    for (const auto& [name, config] : tiny_configs())
+    for (const auto& [name, config] : all_configs())
         for (int threads : {1, 3}) {
             Communicator world = Communicator::world();
             ParameterStore store;
@@ -169,7 +169,7 @@ std::vector<std::size_t> places(const Parameter& p) {
 
 TEST(StagePropertyTest, WeightsAreDrawnTheSameUnderEveryLayout) {
     const Communicator world = Communicator::world();
-    for (const auto& [name, small] : tiny_configs())
+    for (const auto& [name, small] : all_configs())
         for (bool classifier : {false, true}) {
             ModelConfig config = small;
             config.layers = 5;

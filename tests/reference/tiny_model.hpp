@@ -195,4 +195,33 @@ inline std::vector<NamedConfig> tiny_configs() {
     return configs;
 }
 
+/// Recurrent ones, which the naive Transformer cannot be held against.
+inline std::vector<NamedConfig> recurrent_configs() {
+    ModelConfig base;
+    base.architecture = Architecture::awd_lstm;
+    base.layers = 3;
+    base.embedding = 10;
+    base.hidden = 13;
+    base.context = 9;
+    base.vocabulary = 23;
+    std::vector<NamedConfig> configs{{"AWD-LSTM, nothing dropped", base}};
+    base.embedding_dropout = 0.1;
+    base.input_dropout = 0.2;
+    base.hidden_dropout = 0.15;
+    base.output_dropout = 0.3;
+    base.weight_dropout = 0.25;
+    base.activation_reg = 2;
+    base.temporal_reg = 1;
+    configs.push_back({"AWD-LSTM, all dropouts and regularisers", base});
+    base.layers = 1;
+    configs.push_back({"AWD-LSTM, one layer", base});
+    return configs;
+}
+
+inline std::vector<NamedConfig> all_configs() {
+    std::vector<NamedConfig> configs = tiny_configs();
+    for (const NamedConfig& more : recurrent_configs()) configs.push_back(more);
+    return configs;
+}
+
 }  // namespace ulmpi::reference

@@ -21,8 +21,11 @@ struct Chunk {
 /// Sequences that go through the model together, padded at the end to one length. Every stage gets it whole.
 struct MicroBatch {
     std::size_t sequences = 0, length = 0;
-    std::vector<Token> inputs;   ///< (sequences, length)
-    std::vector<Token> targets;  ///< language models: (sequences, length), negative where nothing is to be predicted
+    std::vector<Token> inputs;      ///< (sequences, length)
+    std::vector<Token> targets;     ///< language models: (sequences, length), negative where nothing is to be predicted
+    std::size_t source_length = 0;  ///< encoder-decoders: of the sources, padded at the end to one length too
+    std::vector<Token> sources;     ///< (sequences, source_length)
+    std::vector<std::int32_t> source_lengths;  ///< real tokens of each source, at least 1
     std::vector<std::int32_t> lengths;  ///< classifiers and predictions: real tokens of each sequence, at least 1
     std::vector<Chunk> chunks;          ///< classifiers: which part of its document each sequence is; empty: all of it
     std::vector<std::int32_t> labels;   ///< classifiers: the class of each document

@@ -27,6 +27,7 @@ struct BatchPlan {
     bool training = true;
     Precision precision = Precision::fp32;
     std::size_t documents = 0;
+    std::size_t source_length = 0;  ///< of an encoder-decoder's
 };
 
 /// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker, and what was

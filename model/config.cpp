@@ -30,8 +30,10 @@ Enum value_of(const std::string& name, const char* option, const std::array<std:
     throw UsageError(fmt::format("{} {} is unknown: choose one of {}", option, name, known));
 }
 
-constexpr std::array<std::pair<Architecture, const char*>, 2> architectures{
-    {{Architecture::decoder, "decoder"}, {Architecture::awd_lstm, "awd-lstm"}}};
+constexpr std::array<std::pair<Architecture, const char*>, 3> architectures{
+    {{Architecture::decoder, "decoder"},
+     {Architecture::awd_lstm, "awd-lstm"},
+     {Architecture::encoder_decoder, "encoder-decoder"}}};
 constexpr std::array<std::pair<Normalization, const char*>, 2> normalizations{
     {{Normalization::layernorm, "layernorm"}, {Normalization::rmsnorm, "rmsnorm"}}};
 constexpr std::array<std::pair<Activation, const char*>, 3> activations{
@@ -121,6 +123,15 @@ void check_decoder(const ModelConfig& c) {
     check_dropout("--residual-dropout", c.residual_dropout);
 }
 
+void check_encoder_decoder(const ModelConfig& c) {
+    check_usage(c.encoder_layers >= 1 && c.encoder_layers < c.layers,
+                fmt::format("of {} layers {} are the encoder's: both stacks need one", c.layers, c.encoder_layers));
+    check_usage(c.source_context >= 1, "the longest source has no token");
+    check_usage(c.position != PositionEmbedding::rotary, "an encoder-decoder has no rotary positions");
+    check_usage(!c.mask_documents, "an encoder-decoder reads one text at a time: it masks no documents");
+    check_usage(c.tied, "an encoder-decoder has one embedding for sources, targets and the output");
+}
+
 void check_awd_lstm(const ModelConfig& c) {
     check_usage(c.embedding >= 1, "--embedding-size must be at least 1");
     check_usage(c.tied, "--tie-embeddings off: the output matrix of awd-lstm is the embedding");
@@ -140,7 +151,9 @@ void check_model(const ModelConfig& c) {
     check_usage(c.context >= 1, "--seq-length must be at least 1");
     check_usage(c.vocabulary >= 1, "the vocabulary is empty");
     check_dropout("--embedding-dropout", c.embedding_dropout);
-    c.recurrent() ? check_awd_lstm(c) : check_decoder(c);
+    if (c.recurrent()) return check_awd_lstm(c);
+    check_decoder(c);
+    if (c.reads_sources()) check_encoder_decoder(c);
 }
 
 void check_layout(const ModelConfig& c, int pipeline, int tensor) {
@@ -178,26 +191,33 @@ nlohmann::json to_json(const ModelConfig& c) {
                 {"weight_dropout", c.weight_dropout},
                 {"activation_reg", c.activation_reg},
                 {"temporal_reg", c.temporal_reg}};
-    return {{"layers", c.layers},
-            {"hidden", c.hidden},
-            {"heads", c.heads},
-            {"ffn", c.ffn_size()},
-            {"context", c.context},
-            {"vocabulary", c.vocabulary},
-            {"preprocess", c.preprocess},
-            {"postprocess", c.postprocess},
-            {"normalization", to_string(c.normalization)},
-            {"activation", to_string(c.activation)},
-            {"position", to_string(c.position)},
-            {"tied", c.tied},
-            {"linear_bias", c.linear_bias},
-            {"norm_eps", c.norm_eps},
-            {"embedding_dropout", c.embedding_dropout},
-            {"attention_dropout", c.attention_dropout},
-            {"residual_dropout", c.residual_dropout},
-            {"mask_documents", c.mask_documents},
-            {"end_of_text", c.end_of_text},
-            {"zero_residual_init", c.zero_residual_init}};
+    nlohmann::json j{{"layers", c.layers},
+                     {"hidden", c.hidden},
+                     {"heads", c.heads},
+                     {"ffn", c.ffn_size()},
+                     {"context", c.context},
+                     {"vocabulary", c.vocabulary},
+                     {"preprocess", c.preprocess},
+                     {"postprocess", c.postprocess},
+                     {"normalization", to_string(c.normalization)},
+                     {"activation", to_string(c.activation)},
+                     {"position", to_string(c.position)},
+                     {"tied", c.tied},
+                     {"linear_bias", c.linear_bias},
+                     {"norm_eps", c.norm_eps},
+                     {"embedding_dropout", c.embedding_dropout},
+                     {"attention_dropout", c.attention_dropout},
+                     {"residual_dropout", c.residual_dropout},
+                     {"mask_documents", c.mask_documents},
+                     {"end_of_text", c.end_of_text},
+                     {"zero_residual_init", c.zero_residual_init}};
+    if (c.reads_sources())
+        j.update({{"architecture", to_string(c.architecture)},
+                  {"encoder_layers", c.encoder_layers},
+                  {"source_context", c.source_context},
+                  {"attention_bias", c.attention_bias},
+                  {"scale_embedding", c.scale_embedding}});
+    return j;
 }
 
 ModelConfig model_config_from(const nlohmann::json& j) {
@@ -219,6 +239,12 @@ ModelConfig model_config_from(const nlohmann::json& j) {
             j.at("activation_reg").get_to(c.activation_reg);
             j.at("temporal_reg").get_to(c.temporal_reg);
             return c;
+        }
+        if (c.reads_sources()) {
+            j.at("encoder_layers").get_to(c.encoder_layers);
+            j.at("source_context").get_to(c.source_context);
+            j.at("attention_bias").get_to(c.attention_bias);
+            j.at("scale_embedding").get_to(c.scale_embedding);
         }
         j.at("heads").get_to(c.heads);
         j.at("ffn").get_to(c.ffn);

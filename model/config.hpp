@@ -9,7 +9,7 @@
 namespace ulmpi {
 
 /// Which family (model/families) the model is of.
-enum class Architecture { decoder, awd_lstm };
+enum class Architecture { decoder, awd_lstm, encoder_decoder };
 enum class Normalization { layernorm, rmsnorm };
 enum class Activation { gelu, relu, swiglu };
 enum class PositionEmbedding { learned, sinusoidal, rotary, none };
@@ -20,7 +20,9 @@ enum class PositionEmbedding { learned, sinusoidal, rotary, none };
 struct ModelConfig {
     Architecture architecture = Architecture::decoder;
     std::size_t layers = 4, hidden = 256, heads = 4;
-    std::size_t embedding = 0;  ///< AWD-LSTM: width of the embedding and of the last layer's states
+    std::size_t encoder_layers = 0;  ///< encoder-decoder: so many of the layers are the encoder's
+    std::size_t source_context = 0;  ///< encoder-decoder: longest source, in tokens
+    std::size_t embedding = 0;       ///< AWD-LSTM: width of the embedding and of the last layer's states
     std::size_t ffn = 0;  ///< width inside the feed-forward layer; 0 stands for 4 × hidden (SwiGLU: 8/3 × hidden)
     std::size_t context = 128;   ///< longest sequence, in tokens
     std::size_t vocabulary = 0;  ///< distinct token ids
@@ -28,8 +30,9 @@ struct ModelConfig {
     Normalization normalization = Normalization::layernorm;
     Activation activation = Activation::gelu;
     PositionEmbedding position = PositionEmbedding::learned;
-    bool tied = true;  ///< the output matrix is the token embedding
-    bool linear_bias = true;
+    bool tied = true;                                ///< the output matrix is the token embedding
+    bool linear_bias = true, attention_bias = true;  ///< attention has biases where both say so
+    bool scale_embedding = false;                    ///< embeddings times sqrt(hidden), before positions
     double norm_eps = 1e-5;
     double embedding_dropout = 0, attention_dropout = 0, residual_dropout = 0;
     bool mask_documents = false;      ///< no attention across an end-of-text token
@@ -39,6 +42,7 @@ struct ModelConfig {
     double input_dropout = 0, hidden_dropout = 0, output_dropout = 0, weight_dropout = 0;
     double activation_reg = 0, temporal_reg = 0;
 
+    bool reads_sources() const { return architecture == Architecture::encoder_decoder; }
     bool recurrent() const { return architecture == Architecture::awd_lstm; }
     /// Of the embedding, and of the states that a head takes.
     std::size_t width() const { return recurrent() ? embedding : hidden; }

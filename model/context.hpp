@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/micro_batch.hpp"
+#include "model/kernels/attention.hpp"
 #include "model/kernels/dropout.hpp"
 #include "model/real.hpp"
 #include "model/rooms.hpp"
@@ -37,7 +38,7 @@ struct PassOptions {
     double loss_scale = 1;  ///< derivative of the total by the loss of one target: 1 / targets of the global batch
     std::size_t global_sequences = 1;  ///< sequences of the global batch: a micro-batch counts by its share
     std::vector<float> class_weights;  ///< classifiers: factor on the loss of each class; empty: 1
-    double label_smoothing = 0;        ///< classifiers: share of the target that all classes have alike
+    double label_smoothing = 0;        ///< share of the target that all classes, or tokens, have alike
     int first_trained_group = 0;       ///< groups below are frozen
     bool predict = false;              ///< ask the head for scores instead of a loss
     CarriedStates* states = nullptr;   ///< that windows begin with, and leave; none: they begin with zeros
@@ -53,9 +54,17 @@ struct Context : Rooms {
     int slices = 1;              ///< their number
     const MicroBatch& batch;
     const PassOptions& options;
-    std::span<const std::int32_t> first_key;  ///< earliest position each row attends to; empty: all of its sequence
+    /// Which keys a row sees of its own sequence; empty: those up to itself.
+    std::span<const KeyRange> keys;
+    /// The same of a row of the sources; and which of the sources a row of the inputs sees.
+    std::span<const KeyRange> source_keys = {}, memory_keys = {};
 
     double loss = 0;  ///< sum of the losses of this worker's rows
+
+    void turn() {
+        Rooms::turn();
+        std::swap(keys, source_keys);
+    }
 
     /// Where a module's forward began, and on what.
     struct Beginning {
@@ -107,12 +116,25 @@ struct Context : Rooms {
     template <typename F>
     void for_each_run(F f) const {
         for (std::size_t row = rows.first; row < rows.last;) {
-            const std::size_t sequence = row / batch.length, position = row % batch.length;
-            const std::size_t last = std::min(rows.last, (sequence + 1) * batch.length);
+            const std::size_t sequence = row / length, position = row % length;
+            const std::size_t last = std::min(rows.last, (sequence + 1) * length);
             f(sequence, position, Range{row, last});
             row = last;
         }
     }
+};
+
+/// While it lives, Rooms or a Context look at the sources.
+template <typename Looking>
+class OnSources {
+public:
+    explicit OnSources(Looking& looking) : looking_(looking) { looking.turn(); }
+    OnSources(const OnSources&) = delete;
+    OnSources& operator=(const OnSources&) = delete;
+    ~OnSources() { looking_.turn(); }
+
+private:
+    Looking& looking_;
 };
 
 /// y = dropout(x) on this worker's rows; y may be x.

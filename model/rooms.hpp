@@ -4,9 +4,11 @@
 // have no memory and only add up.
 
 #include <cstddef>
+#include <utility>
 
 #include "base/slice.hpp"
 #include "model/arena.hpp"
+#include "model/flow.hpp"
 #include "model/kernels/bfloat16.hpp"
 #include "model/kernels/factor.hpp"
 #include "model/real.hpp"
@@ -27,13 +29,21 @@ struct Kept {
 struct Rooms {
     std::size_t sequences = 0, length = 0;  ///< of the micro-batch
     std::size_t workers = 1;
-    Range rows = {};                        ///< of the micro-batch's rows, this worker's
+    Range rows = {};                ///< of the micro-batch's rows, this worker's
+    std::size_t source_length = 0;  ///< the same of its sources, while the inputs' are looked at
+    Range source_rows = {};
     Precision precision = Precision::fp32;  ///< of the products of linear layers
     Arena kept = {};                        ///< shared, lives until backward of this micro-batch is done
     Arena shared = {};                      ///< shared temporaries: handed back only behind a barrier
     Arena own = {};                         ///< this worker's temporaries
 
     std::size_t all_rows() const { return sequences * length; }
+    std::size_t rows_of(Side side) const { return sequences * (side == Side::inputs ? length : source_length); }
+    /// From the inputs to the sources, and back: what is said of the micro-batch is said of them.
+    void turn() {
+        std::swap(length, source_length);
+        std::swap(rows, source_rows);
+    }
 
     /// Room for a tensor that forward keeps.
     Kept keep(Shape shape) {

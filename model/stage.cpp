@@ -6,21 +6,40 @@
 
 #include "model/families/awd_lstm.hpp"
 #include "model/families/decoder.hpp"
+#include "model/families/encoder_decoder.hpp"
 
 namespace ulmpi {
 namespace {
 
 // Position t attends back to the token after the last end-of-text before it.
-std::vector<std::int32_t> document_starts(const MicroBatch& batch, Token end_of_text) {
-    std::vector<std::int32_t> first(batch.rows());
+std::vector<KeyRange> keys_of_documents(const MicroBatch& batch, Token end_of_text) {
+    std::vector<KeyRange> keys;
     for (std::size_t s = 0; s < batch.sequences; ++s) {
         std::int32_t start = 0;
         for (std::size_t t = 0; t < batch.length; ++t) {
-            first[s * batch.length + t] = start;
-            if (batch.inputs[s * batch.length + t] == end_of_text) start = static_cast<std::int32_t>(t) + 1;
+            const auto next = static_cast<std::int32_t>(t) + 1;
+            keys.push_back({start, next});
+            if (batch.inputs[s * batch.length + t] == end_of_text) start = next;
         }
     }
-    return first;
+    return keys;
+}
+
+// Each of `rows` positions of a sequence attends to all real tokens of its source.
+std::vector<KeyRange> keys_of_sources(const MicroBatch& batch, std::size_t rows) {
+    std::vector<KeyRange> keys;
+    for (const std::int32_t length : batch.source_lengths) keys.insert(keys.end(), rows, {0, length});
+    return keys;
+}
+
+void check_sources(const MicroBatch& batch) {
+    check(
+        batch.sources.size() == batch.sequences * batch.source_length && batch.source_lengths.size() == batch.sequences,
+        "an encoder-decoder reads a source with every sequence");
+    check(std::ranges::all_of(
+              batch.source_lengths,
+              [&](std::int32_t n) { return n >= 1 && static_cast<std::size_t>(n) <= batch.source_length; }),
+          "a source is longer than its micro-batch says, or empty");
 }
 
 /// Tokens or labels in [least, count); the least is -1 where "none" is allowed.
@@ -30,7 +49,41 @@ void check_tokens(const std::vector<Token>& tokens, Token least, std::size_t cou
         "a token lies outside the vocabulary, or a label outside the classes");
 }
 
-std::span<std::byte> bytes_of(const Flow& flow) { return std::as_writable_bytes(flow[Lane::hidden].flat()); }
+// All lanes of a flow that was allocated as one.
+std::span<std::byte> bytes_of(const Flow& flow) {
+    std::span<Real> all;
+    for (const Lane lane : lanes)
+        if (const View<Real> its = flow[lane]; !its.empty())
+            all = all.empty() ? its.flat() : std::span<Real>(all.data(), its.data + its.size());
+    return std::as_writable_bytes(all);
+}
+
+Flow allocate(const FlowShape& shape, Rooms& rooms) {
+    std::size_t elements = 0;
+    for (const Lane lane : lanes) elements += rooms.rows_of(shape[lane].side) * shape[lane].width;
+    Real* next = rooms.kept.allocate({elements}).data;
+    Flow flow;
+    for (const Lane lane : lanes) {
+        const LaneShape& its = shape[lane];
+        if (its.width == 0 || next == nullptr) continue;
+        flow[lane] = {next, {rooms.rows_of(its.side), its.width}};
+        next += flow[lane].size();
+    }
+    return flow;
+}
+
+StageModules modules_of(const ModelConfig& config, const HeadConfig& head, ParameterStore& store,
+                        const StagePlace& place) {
+    switch (config.architecture) {
+        case Architecture::decoder:
+            return decoder(config, head, store, place);
+        case Architecture::awd_lstm:
+            return awd_lstm(config, head, store, place);
+        case Architecture::encoder_decoder:
+            break;
+    }
+    return encoder_decoder(config, head, store, place);
+}
 
 /// Of a matrix with a row for each document, or of none.
 void append_row(std::vector<float>& to, std::span<const float> rows, std::size_t row, std::size_t columns) {
@@ -47,16 +100,13 @@ Stage::Stage(const ModelConfig& config, const HeadConfig& head, ParameterStore& 
       place_(place),
       tensor_(tensor),
       head_config_(head),
-      made_(config.architecture == Architecture::awd_lstm ? awd_lstm(config, head, store, place)
-                                                          : decoder(config, head, store, place)) {}
+      made_(modules_of(config, head, store, place)) {}
 
 Stage::Ends Stage::ends(Rooms& rooms, bool training) const {
-    const auto lane = [&](const FlowWidths& widths) {
-        return rooms.kept.allocate({rooms.all_rows(), widths[static_cast<std::size_t>(Lane::hidden)]});
-    };
     Ends room;
-    if (training) room.gradient[Lane::hidden] = lane(made_.out);
-    if (!place_.first()) room.input[Lane::hidden] = lane(made_.in);
+    if (training) room.gradient = allocate(made_.out, rooms);
+    if (!place_.first()) room.input = allocate(made_.in, rooms);
+    if (!place_.last() && made_.out.lanes() > 1) room.packed = allocate(made_.out, rooms);
     return room;
 }
 
@@ -67,6 +117,8 @@ ActivationBytes Stage::activation_bytes(const BatchPlan& plan) const {
                 .length = plan.length,
                 .workers = workers,
                 .rows = even_slice(plan.sequences * plan.length, workers, 0),
+                .source_length = plan.source_length,
+                .source_rows = even_slice(plan.sequences * plan.source_length, workers, 0),
                 .precision = plan.precision};
     ends(rooms, plan.training);
     for (const auto& [group, module] : made_.modules) {
@@ -100,7 +152,7 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
     batches_ = &batches;
     options_ = &options;
     std::fill(worker_loss_.begin(), worker_loss_.end(), 0.0);
-    first_keys_.clear();
+    sees_.clear();
     for (const MicroBatch& batch : batches) {
         check(batch.sequences <= plan_.sequences && batch.length <= plan_.length,
               "a micro-batch is larger than planned");
@@ -114,8 +166,14 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
                   "a soft label has a share for every class");
         }
         check(head_config_ || batch.chunks.empty(), "a language model does not read documents in chunks");
-        first_keys_.push_back(config_.mask_documents ? document_starts(batch, config_.end_of_text)
-                                                     : std::vector<std::int32_t>{});
+        Sees& sees = sees_.emplace_back();
+        if (config_.mask_documents) sees.keys = keys_of_documents(batch, config_.end_of_text);
+        if (!config_.reads_sources()) continue;
+        check_tokens(batch.sources, 0, config_.vocabulary);
+        check_sources(batch);
+        check(batch.source_length <= plan_.source_length, "sources are longer than planned");
+        sees.source_keys = keys_of_sources(batch, batch.source_length);
+        sees.memory_keys = keys_of_sources(batch, batch.length);
     }
     list_documents();
 }
@@ -192,29 +250,49 @@ std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
     Passage& mine = passage(slot, team);
     const auto workers = static_cast<std::size_t>(team.size());
     // Whole sequences to each worker where they can be dealt evenly: then attention needs nobody else's rows.
-    const Range rows = team.share(batch.sequences % workers == 0 ? batch.sequences : batch.rows());
-    const std::size_t unit = batch.sequences % workers == 0 ? batch.length : 1;
+    const auto rows_of = [&](std::size_t length) {
+        if (batch.sequences % workers != 0) return team.share(batch.sequences * length);
+        const Range mine_of_all = team.share(batch.sequences);
+        return Range{mine_of_all.first * length, mine_of_all.last * length};
+    };
     const Rooms rooms{.sequences = batch.sequences,
                       .length = batch.length,
                       .workers = workers,
-                      .rows = {rows.first * unit, rows.last * unit},
+                      .rows = rows_of(batch.length),
+                      .source_length = batch.source_length,
+                      .source_rows = rows_of(batch.source_length),
                       .precision = plan_.precision,
                       .kept = Arena(here.kept),
                       .shared = Arena(shared_),
                       .own = Arena(own_[static_cast<std::size_t>(team.rank())])};
     Context& context =
-        mine.context.emplace(Context{rooms, team, tensor_, place_.slices, batch, *options_, first_keys_[index]});
-    const Ends room = ends(context, options_->training);
-    mine.flow = room.input;
-    mine.gradient = room.gradient;
+        mine.context.emplace(Context{rooms, team, tensor_, place_.slices, batch, *options_, sees_[index].keys,
+                                     sees_[index].source_keys, sees_[index].memory_keys});
+    mine.ends = ends(context, options_->training);
+    mine.flow = mine.ends.input;
+    mine.gradient = mine.ends.gradient;
+    if (const View<Real> memory = mine.gradient[Lane::memory]; place_.last() && !memory.empty())
+        std::fill_n(memory.row(context.source_rows.first), context.source_rows.size() * memory.columns(), Real(0));
     return place_.first() ? std::span<std::byte>{} : bytes_of(mine.flow);
+}
+
+std::span<std::byte> Stage::over_edge(const Flow& flow, const Flow& room, const FlowShape& shape,
+                                      const Context& context) const {
+    if (shape.lanes() == 1) return bytes_of(flow);
+    for (const Lane lane : lanes) {
+        if (shape[lane].width == 0) continue;
+        const Range mine = shape[lane].side == Side::inputs ? context.rows : context.source_rows;
+        std::copy_n(flow[lane].row(mine.first), mine.size() * shape[lane].width, room[lane].row(mine.first));
+    }
+    return bytes_of(room);
 }
 
 std::span<const std::byte> Stage::forward(int slot, int micro_batch, const Team& team) {
     Passage& mine = passage(slot, team);
     for (const auto& [group, module] : made_.modules) module->forward(mine.flow, *mine.context);
     if (made_.head) head_forward(micro_batch, mine, team);
-    return place_.last() ? std::span<const std::byte>{} : bytes_of(mine.flow);
+    if (place_.last()) return {};
+    return over_edge(mine.flow, mine.ends.packed, made_.out, *mine.context);
 }
 
 void Stage::head_forward(int micro_batch, Passage& mine, const Team& team) {
@@ -236,7 +314,7 @@ void Stage::head_forward(int micro_batch, Passage& mine, const Team& team) {
 }
 
 std::span<std::byte> Stage::output_gradient(int slot, const Team& team) {
-    return bytes_of(passage(slot, team).gradient);
+    return bytes_of(passage(slot, team).ends.gradient);
 }
 
 // The modules backwards down to the lowest that is trained: what is frozen below computes nothing.
@@ -252,7 +330,8 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
         most_used_.own = std::max(most_used_.own, context.own.most_used());
     }
     team.barrier();
-    return place_.first() ? std::span<const std::byte>{} : bytes_of(mine.gradient);
+    if (place_.first()) return {};
+    return over_edge(mine.gradient, mine.ends.input, made_.in, context);
 }
 
 double Stage::loss() const {

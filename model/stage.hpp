@@ -55,11 +55,17 @@ public:
     ActivationBytes most_used() const;
 
 private:
+    /// Room for what goes in; in training, for the gradient of what comes out; and, where several lanes go out, for all
+    /// of them in a row.
+    struct Ends {
+        Flow gradient, input, packed;
+    };
     /// One worker's view of the micro-batch in a slot.
     struct Passage {
         std::optional<Context> context;
         Flow flow;      ///< what came in; after forward what goes out
         Flow gradient;  ///< of that
+        Ends ends;
     };
     struct Slot {
         ArenaMemory kept;
@@ -73,11 +79,10 @@ private:
         DocumentPools pools;
         bool judged = false;
     };
-    /// Room for what goes in and, in training, for its gradient.
-    struct Ends {
-        Flow gradient, input;
-    };
     Ends ends(Rooms& rooms, bool training) const;
+    /// What goes over an edge: the one lane there is, where it lies, or all of them, packed into `room`.
+    std::span<std::byte> over_edge(const Flow& flow, const Flow& room, const FlowShape& shape,
+                                   const Context& context) const;
     Passage& passage(int slot, const Team& team) {
         return slots_[static_cast<std::size_t>(slot)].workers[static_cast<std::size_t>(team.rank())];
     }
@@ -98,7 +103,11 @@ private:
     std::vector<ArenaMemory> own_;
     const std::vector<MicroBatch>* batches_ = nullptr;
     const PassOptions* options_ = nullptr;
-    std::vector<std::vector<std::int32_t>> first_keys_;  ///< of each micro-batch, where documents are masked
+    /// Of each micro-batch: which keys rows see, where it is not all before them.
+    struct Sees {
+        std::vector<KeyRange> keys, source_keys, memory_keys;
+    };
+    std::vector<Sees> sees_;
     LongDocuments long_;
     std::vector<double> worker_loss_;
     std::vector<std::size_t> score_rows_;  ///< of each micro-batch, the row of its first document

@@ -59,8 +59,8 @@ StageModules awd_lstm(const ModelConfig& config, const HeadConfig& head, Paramet
         stage.modules.push_back({0, std::make_unique<Embedding>(store, config, *tokens, place.slice, place.slices)});
     const Range layers = place.blocks(config);
     if (!place.first()) stage.group_before = static_cast<int>(layers.first);
-    stage.in = {width_before(config, layers.first)};
-    stage.out = {width_before(config, layers.last)};
+    stage.in = FlowShape::of_hidden(width_before(config, layers.first));
+    stage.out = FlowShape::of_hidden(width_before(config, layers.last));
     for (std::size_t b = layers.first; b < layers.last; ++b) add_layer(stage, config, store, place, b);
     if (!place.last()) return stage;
     add_end(stage, config, !head);

@@ -49,7 +49,7 @@ void add_head(StageModules& stage, const ModelConfig& config, const HeadConfig& 
 StageModules decoder(const ModelConfig& config, const HeadConfig& head, ParameterStore& store,
                      const StagePlace& place) {
     StageModules stage;
-    stage.in = stage.out = {config.hidden};
+    stage.in = stage.out = FlowShape::of_hidden(config.hidden);
     const bool ties = config.tied && !head;
     std::optional<ParameterId> tokens;
     if (place.first() || (place.last() && ties))

@@ -26,9 +26,11 @@ struct GroupedModule {
 
 /// What one stage computes. Its parameters are declared in the store that it was made with.
 struct StageModules {
-    std::vector<GroupedModule> modules;          ///< in the order of forward; groups do not fall
-    int group_before = -1;                       ///< the highest group of the stage before; -1: this is the first
-    FlowWidths in = {}, out = {};                ///< of what crosses the edges to the stages before and behind
+    std::vector<GroupedModule> modules;  ///< in the order of forward; groups do not fall
+    int group_before = -1;               ///< the highest group of the stage before; -1: this is the first
+    /// What crosses the edges to the stages before and behind. Of the last: the lanes of which backward begins with
+    /// gradients, the head's of hidden, of others zeros.
+    FlowShape in = {}, out = {};
     std::vector<StateShape> states;              ///< that the modules carry along streams
     std::unique_ptr<Head> head;                  ///< on the last stage
     const ClassifierHead* classifier = nullptr;  ///< the head, if it is one

@@ -1,6 +1,6 @@
 #pragma once
-// Causal scaled dot-product attention (Vaswani et al. 2017) of one head of one sequence, in blocks of 64 queries
-// against all the keys that they see: memory linear in the length, no block above the diagonal is computed, and
+// Scaled dot-product attention (Vaswani et al. 2017) of one head of one sequence, in blocks of 64 queries against all
+// the keys that they see: memory linear in the length, keys that a whole block does not see are not computed, and
 // backward computes the probabilities again from the row sums kept (Dao et al. 2022).
 
 #include <cstddef>
@@ -11,24 +11,31 @@
 
 namespace ulmpi {
 
-/// Sizes and masks of one call. Rows of q, k and v lie `stride` apart (they may share one qkv buffer), those of
-/// their gradients `gradient_stride`, of the output and of its gradient `out_stride`; a row holds head_size values.
+/// The keys [first, last) that a query may see; at least one.
+struct KeyRange {
+    std::int32_t first = 0, last = 0;
+};
+
+/// Sizes and masks of one call. Rows of q lie `stride` apart, those of k and v `key_stride` (they may share one qkv
+/// buffer), those of their gradients `gradient_stride` and `key_gradient_stride`, of the output and of its gradient
+/// `out_stride`; a row holds head_size values.
 struct AttentionCall {
-    std::size_t length = 0, head_size = 0, stride = 0, out_stride = 0, gradient_stride = 0;
+    std::size_t queries = 0, keys = 0, head_size = 0;
+    std::size_t stride = 0, key_stride = 0, out_stride = 0, gradient_stride = 0, key_gradient_stride = 0;
     Real scale = 1;
-    /// For each position t the earliest key that it may see, first_key[t] <= t and ascending; null: 0 everywhere.
-    const std::int32_t* first_key = nullptr;
+    /// Of each query, both ends ascending; null: causal, query t sees the keys [0, t].
+    const KeyRange* sees = nullptr;
     /// Dropout of the probabilities; null: none. The factor of (head, query, key) is that of column 2^23 head + key,
     /// position query in dropout.hpp: counter = {head 2^20 + key / 8, query, sequence, site}. No two coincide while
-    /// length <= 2^23 and head < 2^12 (checked by assertion). `head` and `sequence` are global.
+    /// keys <= 2^23 and head < 2^12 (checked by assertion). `head` and `sequence` are global.
     const DropoutSite* dropout = nullptr;
     std::uint32_t sequence = 0, head = 0;
 };
 
 /// Reals of scratch that either call needs.
-std::size_t attention_scratch(std::size_t length, std::size_t head_size);
+std::size_t attention_scratch(std::size_t keys);
 
-/// With s_ij = scale q_i . k_j for first_key[i] <= j <= i, p = softmax of each row: out_i = sum_j p_ij mask_ij v_j,
+/// With s_ij = scale q_i . k_j for the keys j that i sees, p = softmax of each row: out_i = sum_j p_ij mask_ij v_j,
 /// log_sum[i] = log sum_j exp s_ij, kept for backward.
 void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, const Real* v, const AttentionCall& call,
                        Real* scratch);

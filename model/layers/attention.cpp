@@ -16,7 +16,7 @@ LinearOptions qkv_options(const ModelConfig& config, const std::string& name, in
                           .out = 3 * config.hidden,
                           .in = config.hidden,
                           .slicing = {},
-                          .bias = config.linear_bias,
+                          .bias = config.linear_bias && config.attention_bias,
                           .group = group,
                           .stacked = 3,
                           .first_slice = slice == 0};
@@ -32,7 +32,7 @@ LinearOptions out_options(const ModelConfig& config, const std::string& name, in
                           .out = config.hidden,
                           .in = config.hidden,
                           .slicing = {},
-                          .bias = config.linear_bias,
+                          .bias = config.linear_bias && config.attention_bias,
                           .group = group,
                           .deviation = residual_deviation(config),
                           .first_slice = slice == 0};
@@ -55,14 +55,17 @@ Attention::Attention(ParameterStore& store, const ModelConfig& config, const std
       out_(store, out_options(config, name, group, slice, slices)) {}
 
 AttentionCall Attention::call(Item item, const Head& in, const DropoutSite& site, const Context& context) const {
-    const std::size_t length = context.batch.length;
-    return {.length = length,
+    const std::size_t length = context.length;
+    return {.queries = length,
+            .keys = length,
             .head_size = head_size_,
             .stride = in.stride,
+            .key_stride = in.stride,
             .out_stride = width(),
             .gradient_stride = 3 * width(),
+            .key_gradient_stride = 3 * width(),
             .scale = Real(1) / std::sqrt(static_cast<Real>(head_size_)),
-            .first_key = context.first_key.empty() ? nullptr : context.first_key.data() + item.sequence * length,
+            .sees = context.keys.empty() ? nullptr : context.keys.data() + item.sequence * length,
             .dropout = site.probability > 0 ? &site : nullptr,
             .sequence = context.batch.first_sequence + static_cast<std::uint32_t>(item.sequence),
             .head = static_cast<std::uint32_t>(heads_.first + item.head)};
@@ -88,7 +91,7 @@ Attention::Inwards Attention::inwards(Rooms& rooms, const Kept& qkv) const {
 }
 
 Attention::HeadRoom Attention::head_room(Rooms& rooms) const {
-    const View<Real> scratch = rooms.own.allocate({attention_scratch(rooms.length, head_size_)});
+    const View<Real> scratch = rooms.own.allocate({attention_scratch(rooms.length)});
     if (rooms.precision == Precision::fp32) return {scratch, {}};
     return {scratch, rooms.own.allocate({3, rooms.length, head_size_})};
 }
@@ -126,7 +129,7 @@ void Attention::plan_backward(Rooms& rooms) const {
 
 // Of what was rounded, one head of one sequence at a time is widened.
 Attention::Head Attention::head(const Kept& qkv, Item item, View<Real> wide, const Context& context) const {
-    const std::size_t length = context.batch.length;
+    const std::size_t length = context.length;
     const std::size_t first = item.sequence * length, column = item.head * head_size_;
     if (qkv.rounded.empty()) {
         const Real* q = qkv.full.row(first) + column;
@@ -139,7 +142,7 @@ Attention::Head Attention::head(const Kept& qkv, Item item, View<Real> wide, con
 }
 
 // qkv = x W_qkv^T + b,  out = softmax(q k^T / sqrt(d)) v by head,  y = sum over slices of out W_out^T + b
-void Attention::forward(View<Real> y, View<const Real> x, Context& context) const {
+void Attention::forward(View<Real> y, View<const Real> x, const Flow&, Context& context) const {
     context.begin(this);
     const AttentionKept kept = keep(context);
     const Range mine = context.rows;
@@ -156,11 +159,11 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
     {
         const ArenaScope scope(context.own);
         const HeadRoom room = head_room(context);
-        const Range items = context.team.share(context.batch.sequences * heads_.size());
+        const Range items = context.team.share(context.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
             const Item at = item(index);
             const Head in = head(kept.qkv, at, room.wide, context);
-            attention_forward(kept.out.row(at.sequence * context.batch.length) + at.head * head_size_,
+            attention_forward(kept.out.row(at.sequence * context.length) + at.head * head_size_,
                               kept.log_sum.row(index), in.q, in.k, in.v, call(at, in, site, context),
                               room.scratch.data);
         }
@@ -175,7 +178,7 @@ void Attention::forward(View<Real> y, View<const Real> x, Context& context) cons
     out_.add_bias_to(y.rows(mine));
 }
 
-void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
+void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Flow&, Context& context) const {
     const Range mine = context.rows;
     Rooms rooms_then = context.again(this);
     const AttentionKept kept = keep(rooms_then);
@@ -189,11 +192,11 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     {
         const ArenaScope own_scope(context.own);
         const HeadRoom heads = head_room(context);
-        const Range items = context.team.share(context.batch.sequences * heads_.size());
+        const Range items = context.team.share(context.sequences * heads_.size());
         for (std::size_t index = items.first; index < items.last; ++index) {
             const Item at = item(index);
             const Head in = head(kept.qkv, at, heads.wide, context);
-            const std::size_t first = at.sequence * context.batch.length, column = at.head * head_size_;
+            const std::size_t first = at.sequence * context.length, column = at.head * head_size_;
             Real* dq = room.dqkv.row(first) + column;
             attention_backward(dq, dq + width(), dq + 2 * width(), room.dout.row(first) + column,
                                kept.out.row(first) + column, kept.log_sum.row(index), in.q, in.k, in.v,

@@ -1,5 +1,6 @@
 #pragma once
-// Causal multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices.
+// Multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices. Which keys a row sees the
+// Context says; causal, where it does not.
 
 #include <memory>
 
@@ -19,8 +20,8 @@ public:
               int slices, std::uint32_t place);
     void plan_forward(Rooms& rooms) const override;
     void plan_backward(Rooms& rooms) const override;
-    void forward(View<Real> y, View<const Real> x, Context& context) const override;
-    void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const override;
+    void forward(View<Real> y, View<const Real> x, const Flow&, Context& context) const override;
+    void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Flow&, Context& context) const override;
 
 private:
     struct AttentionKept {

@@ -1,8 +1,9 @@
 #pragma once
-// Tokens to activations: x = E[token] (+ position), then dropout; of a recurrent model rows of E are dropped instead,
-// for a whole pass (Gal & Ghahramani 2016). The vocabulary is split over slices.
+// Tokens to activations: x = scale E[token] (+ position), then dropout; of a recurrent model rows of E are dropped
+// instead, for a whole pass (Gal & Ghahramani 2016). The vocabulary is split over slices.
 
 #include <memory>
+#include <string>
 
 #include "model/config.hpp"
 #include "model/context.hpp"
@@ -19,23 +20,42 @@ ParameterId declare_token_embedding(ParameterStore& store, const ModelConfig& co
 /// The ids that slice `slice` holds.
 Range vocabulary_slice(const ModelConfig& config, int slice, int slices);
 
+/// Which tokens are embedded, and where to.
+struct EmbeddingPlace {
+    Side side = Side::inputs;
+    Lane lane = Lane::hidden;
+    std::string prefix = {};          ///< of the name of learned positions: "encoder."
+    std::size_t context = 0;          ///< positions; 0: the model's
+    std::uint32_t dropout_place = 0;  ///< in the whole model
+};
+
 class Embedding : public Module {
 public:
-    Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices);
-    void plan_forward(Rooms& rooms) const override { keep(rooms); }
+    Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices,
+              const EmbeddingPlace& place = {});
+    void plan_forward(Rooms& rooms) const override;
     void plan_backward(Rooms&) const override {}
     void forward(Flow& flow, Context& context) const override;
     /// The gradient is used up.
     void backward(Flow& gradient, Context& context) const override;
 
 private:
+    const std::vector<Token>& tokens_of(const MicroBatch& batch) const {
+        return side_ == Side::inputs ? batch.inputs : batch.sources;
+    }
+    void forward_rows(Flow& flow, Context& context) const;
+    void backward_rows(Flow& gradient, Context& context) const;
     /// What row `id` of E is multiplied by.
     Real row_factor(std::size_t id, const Context& context) const;
     View<Real> keep(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), width_}); }
 
     ParameterStore& store_;
     std::size_t width_;
+    Side side_;
+    Lane lane_;
+    Real scale_;  ///< of E: sqrt(d) as Vaswani et al. have it, or 1
     double dropout_;
+    std::uint32_t dropout_place_;
     bool drops_rows_;
     Range ids_;  ///< this slice's
     PositionEmbedding position_;

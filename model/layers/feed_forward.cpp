@@ -93,7 +93,7 @@ void FeedForward::plan_backward(Rooms& rooms) const {
 }
 
 // u = x W_up^T + b,  g = x W_gate^T + b,  a = act(u) or silu(g) u,  y = sum over slices of a W_down^T + b
-void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) const {
+void FeedForward::forward(View<Real> y, View<const Real> x, const Flow&, Context& context) const {
     context.begin(this);
     const FeedForwardKept kept = keep(context);
     const Range mine = context.rows;
@@ -116,7 +116,7 @@ void FeedForward::forward(View<Real> y, View<const Real> x, Context& context) co
     down_.add_bias_to(y.rows(mine));
 }
 
-void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const {
+void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> x, Flow&, Context& context) const {
     const Range mine = context.rows;
     Rooms rooms_then = context.again(this);
     const FeedForwardKept kept = keep(rooms_then);

@@ -16,8 +16,8 @@ public:
                 int slices);
     void plan_forward(Rooms& rooms) const override;
     void plan_backward(Rooms& rooms) const override;
-    void forward(View<Real> y, View<const Real> x, Context& context) const override;
-    void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const override;
+    void forward(View<Real> y, View<const Real> x, const Flow&, Context& context) const override;
+    void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Flow&, Context& context) const override;
 
 private:
     struct FeedForwardKept {

@@ -59,7 +59,7 @@ LmHead::Room LmHead::room(Rooms& rooms) const {
             allocate({chunk, width_}),
             allocate({chunk, ids_.size()}),
             allocate({chunk}),
-            allocate({2, chunk}),
+            allocate({3, chunk}),
             allocate({chunk}),
             rooms.rounding(rooms.shared, {chunk, width_})};
 }
@@ -78,13 +78,40 @@ void LmHead::plan(Rooms& rooms, bool training) const {
     last_rows(rooms);
 }
 
-// maximum = max over slices,  sum_and_target = sums over slices of (sum exp(l - maximum), l_target - maximum)
+// maximum = max over slices,  sums = sums over slices of (sum exp l, l_target, sum l),  l = logit - maximum
 void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const {
     row_maximum(s.maximum.data + mine.first, logits.row(mine.first), mine.size(), ids_.size(), ids_.size());
     if (context.slices > 1) context.team.single([&] { context.tensor.all_reduce_max(s.maximum.flat()); });
-    exp_and_sum(logits.row(mine.first), s.sum_and_target.row(0) + mine.first, s.sum_and_target.row(1) + mine.first,
+    for (std::size_t row = mine.first; row < mine.last; ++row) {
+        Real sum = 0;
+        if (context.options.label_smoothing > 0)
+            for (std::size_t j = 0; j < ids_.size(); ++j) sum += logits.row(row)[j] - s.maximum.data[row];
+        s.sums.row(2)[row] = sum;
+    }
+    exp_and_sum(logits.row(mine.first), s.sums.row(0) + mine.first, s.sums.row(1) + mine.first,
                 s.maximum.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
-    context.sum_over_slices(s.sum_and_target);
+    context.sum_over_slices(s.sums.rows({0, context.options.label_smoothing > 0 ? 3u : 2u}));
+}
+
+// -(1 - e) log p_target - e / V sum over all tokens v of log p_v
+double LmHead::loss_of(const Softmax& s, std::size_t row, double smoothing) const {
+    const auto sum = [&](std::size_t which) { return static_cast<double>(s.sums.row(which)[row]); };
+    return std::log(sum(0)) - (1 - smoothing) * sum(1) - smoothing / static_cast<double>(vocabulary_) * sum(2);
+}
+
+// scale (p - (1 - e) onehot - e / V)
+void LmHead::gradient_of(const Softmax& s, View<Real> logits, const Real* scale, const Token* targets, Range mine,
+                         double smoothing) const {
+    cross_entropy_gradient(logits.row(mine.first), s.sums.row(0) + mine.first, scale + mine.first, targets + mine.first,
+                           ids_.first, mine.size(), ids_.size(), ids_.size());
+    if (smoothing == 0) return;
+    for (std::size_t row = mine.first; row < mine.last; ++row) {
+        if (targets[row] < 0) continue;
+        const Real share = static_cast<Real>(smoothing) * scale[row], each = share / static_cast<Real>(vocabulary_);
+        for (std::size_t j = 0; j < ids_.size(); ++j) logits.row(row)[j] -= each;
+        if (const auto target = static_cast<std::size_t>(targets[row]); ids_.contains(target))
+            logits.row(row)[target - ids_.first] += share;
+    }
 }
 
 // Of all workers' rows, each some of the ids, before they are rounded.
@@ -113,7 +140,8 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
         const Range mine = context.team.share(count), global{first + mine.first, first + mine.last};
         const Token* targets = batch.targets.data() + first;
         const View<Real> h = all.h.rows({0, count}), logits = all.logits.rows({0, count});
-        const Softmax s{{all.maximum.data, {count}}, {all.sum_and_target.data, {2, count}}};
+        const Softmax s{{all.maximum.data, {count}}, {all.sums.data, {3, count}}};
+        const double smoothing = training ? context.options.label_smoothing : 0;
         Real* scale = all.scale.data;
         if (norm_)
             norm_->forward(h.rows(mine), all.statistics, x, global);
@@ -126,14 +154,11 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
         softmax(s, logits, targets, mine, context);
         for (std::size_t row = mine.first; row < mine.last; ++row) {
             const bool counts = targets[row] >= 0;
-            if (counts)
-                context.loss += std::log(static_cast<double>(s.sum_and_target.row(0)[row])) -
-                                static_cast<double>(s.sum_and_target.row(1)[row]);
+            if (counts) context.loss += loss_of(s, row, smoothing);
             scale[row] = counts ? static_cast<Real>(context.options.loss_scale) : Real(0);
         }
         if (training) {
-            cross_entropy_gradient(logits.row(mine.first), s.sum_and_target.row(0) + mine.first, scale + mine.first,
-                                   targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
+            gradient_of(s, logits, scale, targets, mine, smoothing);
             if (bias_) add_bias_gradient(logits, context);
             const Factor dlogits = context.factor_in_place(logits, mine);
             matmul_nn(gradient.rows(global), dlogits.row_range(mine), output);

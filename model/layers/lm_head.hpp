@@ -27,7 +27,7 @@ public:
 private:
     /// Of a chunk of rows but the first: statistics of the norm of all rows; hidden states, and those rounded; logits.
     struct Room {
-        View<Real> statistics, h, logits, maximum, sum_and_target, scale;
+        View<Real> statistics, h, logits, maximum, sums, scale;
         View<BFloat16> rounded;
     };
     Room room(Rooms& rooms) const;
@@ -36,11 +36,17 @@ private:
         View<Real> statistics, h;
     };
     LastRows last_rows(Rooms& rooms) const;
-    /// Softmax statistics of the worker's rows of a chunk, combined over slices. logits become exp(logit - maximum).
+    /// Of the rows of a chunk, with l = logit - maximum; sums, a row each: sum of exp l, l of the target, sum of l
+    /// (where targets are smoothed).
     struct Softmax {
-        View<Real> maximum, sum_and_target;
+        View<Real> maximum, sums;
     };
+    /// Of the worker's rows, combined over slices. logits become exp l.
     void softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const;
+    double loss_of(const Softmax& s, std::size_t row, double smoothing) const;
+    /// The logits' gradients of the worker's rows, from exp l.
+    void gradient_of(const Softmax& s, View<Real> logits, const Real* scale, const Token* targets, Range mine,
+                     double smoothing) const;
 
     void add_bias_gradient(View<const Real> dlogits, const Context& context) const;
 

@@ -70,9 +70,9 @@ void Sublayer::forward(Flow& flow, Context& context) const {
         const ArenaScope scope(context.own);
         const View<Real> h = own_rows(context);
         norm_->forward(h, kept.before, x, mine);
-        inner_->forward(kept.y, h, context);
+        inner_->forward(kept.y, h, flow, context);
     } else {
-        inner_->forward(kept.y, x.rows(mine), context);
+        inner_->forward(kept.y, x.rows(mine), flow, context);
     }
     View<Real> y = kept.y;
     for (char operation : post_) {
@@ -121,10 +121,10 @@ void Sublayer::backward(Flow& gradients, Context& context) const {
 
     if (normalises_before()) {
         norm_->apply(room.h.rows(mine), kept.before, x, mine);
-        inner_->backward(room.dh, inwards, room.h, context);
+        inner_->backward(room.dh, inwards, room.h, gradients, context);
         norm_->backward(gradient, room.dh, kept.before, x, residual, context);
     } else {
-        inner_->backward(room.dh, inwards, x, context);
+        inner_->backward(room.dh, inwards, x, gradients, context);
         const std::size_t count = mine.size() * width_;
         if (residual)
             add(gradient.row(mine.first), room.dh.row(mine.first), count);

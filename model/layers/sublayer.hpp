@@ -18,11 +18,14 @@ public:
     /// Take the room that forward and backward take; what forward keeps stays taken.
     virtual void plan_forward(Rooms& rooms) const = 0;
     virtual void plan_backward(Rooms& rooms) const = 0;
-    /// y = f(x) on this worker's rows. y: all rows; x: this worker's rows alone. Sums over slices.
-    virtual void forward(View<Real> y, View<const Real> x, Context& context) const = 0;
+    /// y = f(x) on this worker's rows. y: all rows; x: this worker's rows alone. Sums over slices. The flow's other
+    /// lanes may be looked at.
+    virtual void forward(View<Real> y, View<const Real> x, const Flow& flow, Context& context) const = 0;
     /// dx = (dy/dx)^T dy, and adds to the gradients of the parameters. x is forward's input again, here of all rows.
-    /// dx and dy differ. Every worker is done with dy and x when it returns.
-    virtual void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Context& context) const = 0;
+    /// dx and dy differ. Adds to the gradients of lanes that forward looked at. Every worker is done with dy and x when
+    /// it returns.
+    virtual void backward(View<Real> dx, View<const Real> dy, View<const Real> x, Flow& gradient,
+                          Context& context) const = 0;
 };
 
 /// x' = post(x, f(pre(x))), wired by two strings (tensor2tensor's layer_prepostprocess; config.hpp).

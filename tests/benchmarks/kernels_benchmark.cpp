@@ -278,10 +278,16 @@ void attention(benchmark::State& state, bool backward, Real probability) {
     const auto length = static_cast<std::size_t>(state.range(0));
     constexpr std::size_t d = 64, heads = 8, stride = 3 * heads * d, out_stride = heads * d;
     const Reals qkv = values(length * stride), dout = values(length * out_stride);
-    Reals out(length * out_stride), dqkv(qkv.size()), log_sum(length * heads), scratch(attention_scratch(length, d));
+    Reals out(length * out_stride), dqkv(qkv.size()), log_sum(length * heads), scratch(attention_scratch(length));
     const DropoutSite site{1, 2, probability};
-    AttentionCall call{
-        .length = length, .head_size = d, .stride = stride, .out_stride = out_stride, .gradient_stride = stride};
+    AttentionCall call{.queries = length,
+                       .keys = length,
+                       .head_size = d,
+                       .stride = stride,
+                       .key_stride = stride,
+                       .out_stride = out_stride,
+                       .gradient_stride = stride,
+                       .key_gradient_stride = stride};
     call.scale = Real(0.125);
     call.dropout = probability > 0 ? &site : nullptr;
     const auto forward = [&](std::size_t h) {

@@ -275,6 +275,25 @@ TEST(TopologyParityTest, AwdLstm) {
     expect_the_same("AWD-LSTM, classifier", task, all_layouts(4, 4));
 }
 
+// Two lanes over every edge: source and target to the encoder's end, then target and memory.
+TEST(TopologyParityTest, EncoderDecoder) {
+    for (NamedConfig& named : encoder_decoder_configs()) {
+        Task task;
+        task.config = named.config;
+        task.config.layers = 5;
+        task.config.heads = 4;
+        task.config.vocabulary = 61;
+        task.steps = 10;
+        expect_the_same(named.name, task, all_layouts(4, 4));
+        std::vector<Layout> layouts =
+            Communicator::world().size() == 1 ? std::vector<Layout>{{1, 1}} : all_layouts(2, 2);
+        for (Layout& layout : layouts) layout.threads = 2;
+        task.micro_batch = 3;
+        task.first_trained_group = 3;
+        expect_the_same((std::string(named.name) + ", frozen below 3, 2 threads").c_str(), task, layouts);
+    }
+}
+
 // Where a sum differs in its last bit, the next rounding to bf16 may go the other way: 2^-9 of one factor.
 TEST(TopologyParityTest, Bf16) {
     try {

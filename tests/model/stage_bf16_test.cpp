@@ -43,7 +43,7 @@ void nudge(ParameterStore& store, std::uint64_t seed) {
 TEST(Bf16StageTest, LossAndGradientsAreThoseOfFullProducts) {
     if (const std::string reason = no_bf16_reason(); !reason.empty()) GTEST_SKIP() << reason;
     for (const auto& [name, config] : all_configs())
-        for (bool classifier : {false, true}) {
+        for (bool classifier : heads_of(config)) {
             const HeadConfig head =
                 classifier ? HeadConfig(ClassifierConfig{.classes = 3, .hidden = 64}) : HeadConfig();
             const std::vector<MicroBatch> batches{classifier ? random_labelled_batch(config, 0, 3, 9, 3, 1)

@@ -164,7 +164,7 @@ TEST(ClassifierGradientTest, BatchNorm) {
 
 TEST(FrozenGradientTest, GroupsBelowGetNoneAndTheOthersTheSame) {
     for (const auto& [name, config] : all_configs())
-        for (bool classifier : {false, true}) {
+        for (bool classifier : heads_of(config)) {
             const HeadConfig head = classifier ? HeadConfig(ClassifierConfig{.classes = 3, .hidden = 6}) : HeadConfig();
             TinyModel model(config, head);
             const std::vector<MicroBatch> batches{classifier ? random_labelled_batch(config, 0, 3, 8, 3, 1)

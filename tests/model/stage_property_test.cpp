@@ -26,7 +26,7 @@ MicroBatch among(const std::vector<Token>& row, std::size_t others, std::size_t 
 
 TEST(StagePropertyTest, ARowIsPredictedAloneAsInCompany) {
     for (const auto& [name, config] : all_configs())
-        for (bool classifier : {true, false}) {
+        for (bool classifier : heads_of(config)) {
             const HeadConfig head = classifier ? HeadConfig(ClassifierConfig{.classes = 5, .hidden = 9}) : HeadConfig();
             TinyModel model(config, head);
             PassOptions o;
@@ -77,7 +77,7 @@ void expect_memory_as_planned(Precision precision) {
         const HeadConfig heads[] = {{},
                                     ClassifierConfig{.classes = 3, .hidden = 50},
                                     ClassifierConfig{.classes = 7, .hidden = 5, .pooling = Pooling::last}};
-        for (const HeadConfig& head : heads)
+        for (const HeadConfig& head : std::span(heads).first(config.reads_sources() ? 1 : 3))
             for (std::size_t sequences : {1u, 3u, 8u})
                 for (std::size_t length : {std::size_t{5}, config.context})
                     for (int threads : {1, 3}) {
@@ -87,8 +87,9 @@ void expect_memory_as_planned(Precision precision) {
                                          : random_batch(config, 0, sequences, length, 1)},
                                    {}, threads);
                         const ActivationBytes used = model.stage.most_used(),
-                                              planned = model.stage.activation_bytes(
-                                                  {sequences, length, 1, threads, true, precision});
+                                              planned =
+                                                  model.stage.activation_bytes({sequences, length, 1, threads, true,
+                                                                                precision, 0, config.source_context});
                         const std::string what =
                             fmt::format("{}, {}, {} x {}, {} threads: ", name, head ? "classifier" : "language model",
                                         sequences, length, threads);
@@ -140,7 +141,7 @@ TEST(StagePropertyTest, SmallerBatchesFitThePlan) {
             Stage stage(config, {}, store, {}, world);
             store.allocate(true);
             spread_weights(store, 1);
-            stage.prepare({5, config.context, 1, threads, true});
+            stage.prepare({5, config.context, 1, threads, true, Precision::fp32, 0, config.source_context});
             for (std::size_t sequences = 1; sequences <= 5; ++sequences)
                 for (std::size_t length = 1; length <= config.context; length += 2) {
                     const std::vector<MicroBatch> batches{random_batch(config, 0, sequences, length, 1)};
@@ -170,7 +171,7 @@ std::vector<std::size_t> places(const Parameter& p) {
 TEST(StagePropertyTest, WeightsAreDrawnTheSameUnderEveryLayout) {
     const Communicator world = Communicator::world();
     for (const auto& [name, small] : all_configs())
-        for (bool classifier : {false, true}) {
+        for (bool classifier : heads_of(small)) {
             ModelConfig config = small;
             config.layers = 5;
             config.heads = 6;

@@ -67,24 +67,25 @@ struct Attention {
     Reals out, log_sum, dq, dk, dv;
 };
 
-/// The full square of one head: q, k, v, dout (length, d) dense.
-inline Attention attention(const Reals& q, const Reals& k, const Reals& v, const Reals& dout, std::size_t length,
-                           std::size_t d, Real scale, const Sees& sees, const Factor& factor) {
-    Attention result{Reals(length * d), Reals(length), Reals(length * d), Reals(length * d), Reals(length * d)};
-    std::vector<Wide> dk(length * d), dv(length * d);
-    for (std::size_t i = 0; i < length; ++i) {
-        std::vector<Wide> s(length), p(length), dp(length), out(d), dq(d);
+/// The full square of one head: q, dout (queries, d), k, v (keys, d) dense.
+inline Attention attention(const Reals& q, const Reals& k, const Reals& v, const Reals& dout, std::size_t d, Real scale,
+                           const Sees& sees, const Factor& factor) {
+    const std::size_t queries = q.size() / d, keys = k.size() / d;
+    Attention result{Reals(q.size()), Reals(queries), Reals(q.size()), Reals(k.size()), Reals(k.size())};
+    std::vector<Wide> dk(k.size()), dv(k.size());
+    for (std::size_t i = 0; i < queries; ++i) {
+        std::vector<Wide> s(keys), p(keys), dp(keys), out(d), dq(d);
         Wide top = -std::numeric_limits<Wide>::infinity(), sum = 0, product = 0;
-        for (std::size_t j = 0; j < length; ++j) {
+        for (std::size_t j = 0; j < keys; ++j) {
             if (!sees(i, j)) continue;
             for (std::size_t c = 0; c < d; ++c) s[j] += Wide{q[i * d + c]} * k[j * d + c];
             s[j] *= scale;
             top = std::max(top, s[j]);
         }
-        for (std::size_t j = 0; j < length; ++j)
+        for (std::size_t j = 0; j < keys; ++j)
             if (sees(i, j)) sum += std::exp(s[j] - top);
         result.log_sum[i] = static_cast<Real>(top + std::log(sum));
-        for (std::size_t j = 0; j < length; ++j) {
+        for (std::size_t j = 0; j < keys; ++j) {
             if (!sees(i, j)) continue;
             p[j] = std::exp(s[j] - top) / sum;
             for (std::size_t c = 0; c < d; ++c) {
@@ -94,7 +95,7 @@ inline Attention attention(const Reals& q, const Reals& k, const Reals& v, const
             }
             product += p[j] * dp[j];
         }
-        for (std::size_t j = 0; j < length; ++j) {
+        for (std::size_t j = 0; j < keys; ++j) {
             if (!sees(i, j)) continue;
             const Wide ds = p[j] * (dp[j] - product) * scale;
             for (std::size_t c = 0; c < d; ++c) {
@@ -107,7 +108,7 @@ inline Attention attention(const Reals& q, const Reals& k, const Reals& v, const
             result.dq[i * d + c] = static_cast<Real>(dq[c]);
         }
     }
-    for (std::size_t i = 0; i < length * d; ++i) {
+    for (std::size_t i = 0; i < k.size(); ++i) {
         result.dk[i] = static_cast<Real>(dk[i]);
         result.dv[i] = static_cast<Real>(dv[i]);
     }

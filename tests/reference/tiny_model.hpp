@@ -15,7 +15,7 @@ namespace ulmpi::reference {
 inline constexpr bool in_double = sizeof(Real) == 8;
 
 /// Sequences [first, first + count) of an endless stream of random tokens; the target of each position is the token
-/// after it. What a sequence holds depends on (seed, its number) alone.
+/// after it. What a sequence holds depends on (seed, its number) alone; so does its source, for a model that reads one.
 inline MicroBatch random_batch(const ModelConfig& c, std::uint32_t first, std::size_t count, std::size_t length,
                                std::uint64_t seed) {
     MicroBatch b;
@@ -30,6 +30,13 @@ inline MicroBatch random_batch(const ModelConfig& c, std::uint32_t first, std::s
             b.inputs.push_back(token(s, t));
             b.targets.push_back(token(s, t + 1));
         }
+    if (!c.reads_sources()) return b;
+    b.source_length = c.source_context;
+    for (std::size_t s = 0; s < count; ++s) {
+        const std::uint64_t random = random_key(seed + 55, first + s);
+        b.source_lengths.push_back(static_cast<std::int32_t>(1 + random % b.source_length));
+        for (std::size_t t = 0; t < b.source_length; ++t) b.sources.push_back(token(s, 500 + t));
+    }
     return b;
 }
 
@@ -83,7 +90,8 @@ public:
                        .slots = 1,
                        .threads = threads,
                        .training = options.training,
-                       .precision = precision_};
+                       .precision = precision_,
+                       .source_length = stage.config().source_context};
         for (const MicroBatch& b : batches) {
             plan.sequences = std::max(plan.sequences, b.sequences);
             plan.length = std::max(plan.length, b.length);
@@ -195,6 +203,32 @@ inline std::vector<NamedConfig> tiny_configs() {
     return configs;
 }
 
+/// Encoder-decoders, which have no classifier.
+inline std::vector<NamedConfig> encoder_decoder_configs() {
+    ModelConfig base;
+    base.architecture = Architecture::encoder_decoder;
+    base.layers = 3;
+    base.encoder_layers = 1;
+    base.hidden = 12;
+    base.heads = 3;
+    base.ffn = 20;
+    base.context = 9;
+    base.source_context = 7;
+    base.vocabulary = 23;
+    std::vector<NamedConfig> configs{{"encoder-decoder, pre-LN", base}};
+    base.layers = 4;
+    base.encoder_layers = 2;
+    base.preprocess = "none";
+    base.postprocess = "dan";
+    base.activation = Activation::relu;
+    base.position = PositionEmbedding::sinusoidal;
+    base.attention_bias = false;
+    base.scale_embedding = true;
+    base.embedding_dropout = base.attention_dropout = base.residual_dropout = 0.1;
+    configs.push_back({"encoder-decoder, post-LN, dropout", base});
+    return configs;
+}
+
 /// Recurrent ones, which the naive Transformer cannot be held against.
 inline std::vector<NamedConfig> recurrent_configs() {
     ModelConfig base;
@@ -218,10 +252,22 @@ inline std::vector<NamedConfig> recurrent_configs() {
     return configs;
 }
 
-inline std::vector<NamedConfig> all_configs() {
+/// Those that end in a language model's head, or in a classifier's.
+inline std::vector<NamedConfig> both_heads_configs() {
     std::vector<NamedConfig> configs = tiny_configs();
     for (const NamedConfig& more : recurrent_configs()) configs.push_back(more);
     return configs;
+}
+
+inline std::vector<NamedConfig> all_configs() {
+    std::vector<NamedConfig> configs = both_heads_configs();
+    for (const NamedConfig& more : encoder_decoder_configs()) configs.push_back(more);
+    return configs;
+}
+
+/// With each of the heads that it has.
+inline std::vector<bool> heads_of(const ModelConfig& config) {
+    return config.reads_sources() ? std::vector<bool>{false} : std::vector<bool>{false, true};
 }
 
 }  // namespace ulmpi::reference

@@ -30,7 +30,8 @@ struct Training {
                layout.threads,
                true,
                layout.precision,
-               documents},
+               documents,
+               config.source_context},
           stage(config, head, store, place, topology.tensor),
           optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {

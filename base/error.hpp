@@ -34,8 +34,14 @@ public:
     using Error::Error;
 };
 
-/// Throws Error when a promise made by the outside world is broken.
+/// Throws Error when a promise made by the outside world is broken. A message that is one text costs nothing while it
+/// is kept.
 inline void check(bool kept, const std::string& message, std::source_location where = std::source_location::current()) {
+    if (!kept) [[unlikely]]
+        throw Error(message, where);
+}
+
+inline void check(bool kept, const char* message, std::source_location where = std::source_location::current()) {
     if (!kept) [[unlikely]]
         throw Error(message, where);
 }

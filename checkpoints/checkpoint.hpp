@@ -18,9 +18,9 @@
 
 namespace ulmpi {
 
-/// What training goes on with beside weights: the optimizer's moving averages, laid out like the buffer of the
-/// ParameterStore. Empty: none. Where there is one of
-/// the weights, it is what the file has under their names; those of the store, with which training goes on, lie beside.
+/// What training goes on with beside weights. The optimizer's moving averages are laid out like the buffer of the
+/// ParameterStore; empty: none. Where there is one of the weights, it is what the file has under their names, and those
+/// of the store, with which training goes on, lie beside.
 struct Moments {
     std::span<float> first, second;
     std::span<float> average = {};

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "base/files/seal.hpp"
 #include "base/quoted.hpp"
 #include "base/slice.hpp"
@@ -74,22 +76,30 @@ std::uint64_t CheckpointInfo::parameters() const {
 }
 
 void verify_seal_together(const std::filesystem::path& path, const Communicator& ranks) {
-    const Seal seal = together(ranks, [&] { return or_unusable([&] { return read_seal(path, checkpoint_kind); }); });
+    Seal seal;
     const auto share = [&](int rank) {
         const Range part =
             even_slice(seal.bytes - seal_size, static_cast<std::size_t>(ranks.size()), static_cast<std::size_t>(rank));
         return Range{part.first + seal_size, part.last + seal_size};
     };
-    std::uint32_t mine = 0;
-    agree(ranks, problem_of([&] { mine = crc32_of_file(path, share(ranks.rank()).first, share(ranks.rank()).last); }));
-    const std::vector<std::uint32_t> parts = ranks.all_gather(std::span<const std::uint32_t>(&mine, 1));
+    std::array<std::uint64_t, 3> mine{};  // checksum of its share, and what it takes for the seal's
+    together(ranks, [&] {
+        mine = or_unusable([&] {
+            seal = read_seal(path, checkpoint_kind);
+            const Range part = share(ranks.rank());
+            return std::array<std::uint64_t, 3>{crc32_of_file(path, part.first, part.last), seal.crc32, seal.bytes};
+        });
+    });
+    const std::vector<std::uint64_t> all = ranks.all_gather(std::span<const std::uint64_t>(mine));
     std::uint32_t crc = 0;
-    for (int rank = 0; rank < ranks.size(); ++rank)
-        crc = crc32_joined(crc, parts[static_cast<std::size_t>(rank)], share(rank).size());
-    agree(ranks,
-          crc == seal.crc32
-              ? std::string()
-              : fmt::format("{} is damaged: its checksum is {:08x}, its seal says {:08x}; use another checkpoint",
+    for (int rank = 0; rank < ranks.size(); ++rank) {
+        const std::uint64_t* const its = all.data() + mine.size() * static_cast<std::size_t>(rank);
+        check_usage(its[1] == all[1] && its[2] == all[2],
+                    fmt::format("{} is not the same file on all ranks: they must see one folder", quoted(path)));
+        crc = crc32_joined(crc, static_cast<std::uint32_t>(its[0]), share(rank).size());
+    }
+    check_usage(crc == seal.crc32,
+                fmt::format("{} is damaged: its checksum is {:08x}, its seal says {:08x}; use another checkpoint",
                             quoted(path), crc, seal.crc32));
 }
 
@@ -106,22 +116,20 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path, const Com
 }
 
 void verify_checkpoint(const std::filesystem::path& path) {
-    const CheckpointInfo info = read_checkpoint_info(path);
+    read_checkpoint_info(path);
     const Hdf5File file = Hdf5File::open(path);
-    for (const TensorInfo& tensor : info.tensors)
-        for (Part part : {Part::weight, Part::first_moment, Part::second_moment, Part::training_weight}) {
-            if (part != Part::weight && !(part == Part::training_weight ? info.is_averaged : info.has_moments))
-                continue;
-            const std::string name = dataset_name(part, tensor.name);
-            or_unusable([&] {
-                const std::uint64_t begin = file.dataset(name).byte_offset();
-                const std::uint64_t found =
-                    crc32_of_file(path, begin, begin + tensor.elements() * element_size(tensor.type));
-                check_usage(found == file.unsigned_attribute(name, crc_attribute),
-                            quoted(path) + ": the checksum of " + name + " is not that of its bytes");
-                return true;
-            });
-        }
+    for (const std::string& name : file.datasets()) {
+        if (name == metadata_dataset || name == tokenizer_dataset || name.starts_with(wide_group)) continue;
+        or_unusable([&] {
+            const Hdf5Dataset tensor = file.dataset(name);
+            std::uint64_t bytes = element_size(tensor.type());
+            for (const std::uint64_t extent : tensor.shape()) bytes *= extent;
+            const std::uint64_t found = crc32_of_file(path, tensor.byte_offset(), tensor.byte_offset() + bytes);
+            check_usage(found == file.unsigned_attribute(name, crc_attribute),
+                        quoted(path) + ": the checksum of " + name + " is not that of its bytes");
+            return true;
+        });
+    }
 }
 
 }  // namespace ulmpi

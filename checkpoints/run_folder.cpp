@@ -77,8 +77,7 @@ std::vector<fs::path> RunFolder::checkpoints() const { return checkpoints_in(che
 
 RunFolder::Found RunFolder::newest_verified(const Communicator& ranks) const {
     std::vector<std::uint64_t> steps;
-    together(ranks, [&] {
-        if (ranks.rank() != 0) return;
+    leader_alone(ranks, [&] {
         for (const fs::path& path : checkpoints()) steps.push_back(*step_of(path));
     });
     std::vector<fs::path> found;

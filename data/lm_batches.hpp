@@ -12,8 +12,8 @@
 
 namespace ulmpi {
 
-/// Row r of the global batch of step s is the training_window of both; rows are dealt to replicas and micro-batches in
-/// order, so every layout trains on the same global batches.
+/// Row r of the global batch of step s is the window that training_window names; rows are dealt to replicas and
+/// micro-batches in order, so every layout trains on the same global batches.
 class LmBatches {
 public:
     /// `dataset` must outlive this.

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "base/random_key.hpp"
-#include "base/slice.hpp"
 
 namespace ulmpi {
 
@@ -43,10 +42,12 @@ enum class ReadingOrder { shuffled, streams };
 
 /// Which of `windows` > 0 training windows the stream `stream` of `streams` reads at its step `step`: the streams begin
 /// evenly spread over the corpus, and each reads on, at the corpus's end from its beginning. After windows / streams
-/// steps each is where the next one began: every window has been read once.
+/// steps each is where the next one began: every window has been read once, or, where streams do not divide them, some
+/// twice.
 constexpr std::uint64_t stream_window_at(std::uint64_t stream, std::uint64_t step, std::uint64_t streams,
                                          std::uint64_t windows) {
-    return (even_slice(windows, streams, stream).first + step % windows) % windows;
+    const std::uint64_t begin = stream * (windows / streams) + stream * (windows % streams) / streams;
+    return (begin + step % windows) % windows;
 }
 
 /// Which window row `row` of the global batch of step `step` is.

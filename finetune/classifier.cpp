@@ -50,7 +50,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
               "each group learns this many times slower than the one above it (from scratch: 1)");
     table.range("discriminative-factor", 0.01, 1000);
     table.add("reinit-blocks", reinit_blocks,
-              "so many of the language model's last blocks, and its final norm, begin anew; 0: none", "blocks");
+              "so many of the language model's last blocks, and its final norm (a decoder's), begin anew; 0: none",
+              "blocks");
     table.add("epochs", epochs,
               "passes over the labelled texts, those of unfreezing included; not given: as the recipe says", "epochs");
     table.range("epochs", 1, 100000);

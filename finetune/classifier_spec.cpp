@@ -37,6 +37,11 @@ void check_fresh_blocks(const OptionTable& table, const ClassifierStageOptions& 
                                                   facts.source->model().layers, o.reinit_blocks));
 }
 
+void check_regularizers(const OptionTable& table) {
+    for (const char* name : {"activation-reg", "temporal-reg"})
+        if (table.given(name)) table.refuse(name, "is part of a language model's loss, not of a classifier's");
+}
+
 void check_distillation(const OptionTable& table, const ClassifierStageOptions& o) {
     if (o.distill_from.empty()) {
         // A run's config.ini gives every option, those that mean nothing at their defaults.
@@ -99,6 +104,7 @@ ClassifierRequest settled(const ClassifierRequest& asked, const Facts& facts) {
                                            {"distill-weight", ClassifierStageOptions().distill_weight}})
             keep_as_begun(settled.table, name, of_old, facts.source->record, facts.source->path);
     }
+    check_regularizers(settled.table);
     check_distillation(settled.table, o);
     check_early_stop(o.run, o.valid);
     check_options(settled.table, o, facts);

@@ -28,8 +28,8 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
                     fmt::format("--stride {} is more than the model's context of {}", stride, stored.config.context));
         check_usage(
             !stored.config.recurrent() || stride == stored.config.context,
-            "--stride: a recurrent model reads on from window to window, and has all of the text before a token "
-            "as its context: leave this out");
+            "--stride: a recurrent model reads on from window to window, along up to 16 streams that the set is cut "
+            "into: leave this out");
     });
     const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
                                           {o.layout.micro_batch, stored.config.context}, world);

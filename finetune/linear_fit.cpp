@@ -229,8 +229,7 @@ LinearFit fit_linear(std::span<const std::string> texts, std::span<const std::in
 LinearModel fit_linear_of(double strength, std::span<const std::string> texts, std::span<const std::int32_t> labels,
                           std::size_t classes, const LinearOptions& options, const Communicator& ranks) {
     check(texts.size() == labels.size() && texts.size() >= 2 && classes >= 2, "too little to fit a linear model to");
-    const std::string bytes = together(ranks, [&] {
-        if (ranks.rank() != 0) return std::string();
+    return LinearModel::from_bytes(from_leader(ranks, [&] {
         const Fitter fitter(texts, labels, classes, options,
                             options.threads > 0 ? options.threads : omp_get_max_threads());
         std::vector<std::uint32_t> rows(texts.size());
@@ -239,8 +238,7 @@ LinearModel fit_linear_of(double strength, std::span<const std::string> texts, s
         parts.kinds = options.kinds;
         parts.summary = {.rows = texts.size(), .strength = strength};
         return LinearModel(std::move(parts)).bytes();
-    });
-    return LinearModel::from_bytes(broadcast_text(bytes, ranks, 0));
+    }));
 }
 
 }  // namespace ulmpi

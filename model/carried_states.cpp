@@ -3,9 +3,13 @@
 #include <algorithm>
 
 namespace ulmpi {
-namespace {
+CarriedStates::CarriedStates(const std::vector<StateShape>& shapes, std::size_t streams)
+    : tensors_(planned(shapes, streams)) {
+    tensors_.allocate(true);
+}
 
-void declare(ParameterStore& store, const std::vector<StateShape>& shapes, std::size_t streams) {
+ParameterStore CarriedStates::planned(const std::vector<StateShape>& shapes, std::size_t streams) {
+    ParameterStore store;
     for (const StateShape& shape : shapes)
         store.declare({.name = shape.name,
                        .global = {streams, shape.width},
@@ -13,19 +17,7 @@ void declare(ParameterStore& store, const std::vector<StateShape>& shapes, std::
                        .slicing = shape.slicing,
                        .init = {},
                        .counted = shape.counted});
-}
-
-}  // namespace
-
-CarriedStates::CarriedStates(const std::vector<StateShape>& shapes, std::size_t streams) {
-    declare(tensors_, shapes, streams);
-    tensors_.allocate(true);
-}
-
-std::size_t CarriedStates::bytes(const std::vector<StateShape>& shapes, std::size_t streams) {
-    ParameterStore store;
-    declare(store, shapes, streams);
-    return 2 * store.size() * sizeof(Real);
+    return store;
 }
 
 void CarriedStates::advance() { std::ranges::copy(tensors_.gradients(), tensors_.values().begin()); }

@@ -30,13 +30,15 @@ class CarriedStates {
 public:
     /// Zeros: nothing has been read.
     CarriedStates(const std::vector<StateShape>& shapes, std::size_t streams);
-    static std::size_t bytes(const std::vector<StateShape>& shapes, std::size_t streams);
+    /// The same without memory, to plan with.
+    static ParameterStore planned(const std::vector<StateShape>& shapes, std::size_t streams);
 
     /// (streams, this rank's columns).
     View<Real> at(StateId id, Turn turn) {
         const auto parameter = static_cast<ParameterId>(id);
         return turn == Turn::before ? tensors_.value(parameter) : tensors_.gradient(parameter);
     }
+    std::size_t streams() const { return tensors_.parameters().front().global.extent[0]; }
     /// The windows have been read: what was after them is before the next.
     void advance();
     /// Replicas learn from each other what is before the next windows of all streams; this one computed those of

@@ -133,8 +133,7 @@ void check_encoder_decoder(const ModelConfig& c) {
 }
 
 void check_awd_lstm(const ModelConfig& c) {
-    check_usage(c.embedding >= 1, "--embedding-size must be at least 1");
-    check_usage(c.tied, "--tie-embeddings off: the output matrix of awd-lstm is the embedding");
+    check_usage(c.embedding >= 1, "awd-lstm needs --embedding-size, as published 400 with --hidden-size 1152");
     check_dropout("--input-dropout", c.input_dropout);
     check_dropout("--hidden-dropout", c.hidden_dropout);
     check_dropout("--output-dropout", c.output_dropout);
@@ -161,11 +160,11 @@ void check_layout(const ModelConfig& c, int pipeline, int tensor) {
                 fmt::format("--pipeline-parallel-size {} is more than the {} layers there are", pipeline, c.layers));
     const auto slices = static_cast<std::size_t>(tensor);
     if (c.recurrent()) {
-        const std::size_t least = std::min({c.layers > 1 ? c.hidden : c.embedding, c.embedding, c.vocabulary});
-        return check_usage(slices <= least,
+        const std::size_t units = c.layers > 1 ? std::min(c.hidden, c.embedding) : c.embedding;
+        return check_usage(slices <= units && slices <= c.vocabulary,
                            fmt::format("--tensor-parallel-size {} is more than the model has to split (units {}, "
                                        "vocabulary {})",
-                                       tensor, least, c.vocabulary));
+                                       tensor, units, c.vocabulary));
     }
     check_usage(
         slices <= c.heads,

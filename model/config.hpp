@@ -68,7 +68,8 @@ double forward_flops(const ModelConfig&, std::uint64_t parameters, std::size_t l
 
 /// Dropout places, numbered through the whole model: 0 the embedding, then three for each block (attention
 /// probabilities, attention's residual, feed-forward's residual; AWD-LSTM: recurrent weights, what comes out of the
-/// last block, what goes in), then those of a classifier head.
+/// last block, what goes in), then those of a classifier head. An encoder-decoder, which has no
+/// classifier, numbers its own.
 std::uint32_t dropout_place_of_block(std::size_t block);
 std::uint32_t dropout_place_after(const ModelConfig&);
 

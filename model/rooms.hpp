@@ -29,9 +29,9 @@ struct Kept {
 struct Rooms {
     std::size_t sequences = 0, length = 0;  ///< of the micro-batch
     std::size_t workers = 1;
-    Range rows = {};                ///< of the micro-batch's rows, this worker's
-    std::size_t source_length = 0;  ///< the same of its sources, while the inputs' are looked at
-    Range source_rows = {};
+    Range rows = {};                        ///< of the micro-batch's rows, this worker's
+    std::size_t source_length = 0;          ///< an encoder-decoder's: length of the sources,
+    Range source_rows = {};                 ///< and which of their rows are this worker's
     Precision precision = Precision::fp32;  ///< of the products of linear layers
     Arena kept = {};                        ///< shared, lives until backward of this micro-batch is done
     Arena shared = {};                      ///< shared temporaries: handed back only behind a barrier
@@ -39,7 +39,7 @@ struct Rooms {
 
     std::size_t all_rows() const { return sequences * length; }
     std::size_t rows_of(Side side) const { return sequences * (side == Side::inputs ? length : source_length); }
-    /// From the inputs to the sources, and back: what is said of the micro-batch is said of them.
+    /// Exchanges inputs and sources: `length` and `rows` are then the sources', until it is called again.
     void turn() {
         std::swap(length, source_length);
         std::swap(rows, source_rows);

@@ -133,6 +133,7 @@ ActivationBytes Stage::activation_bytes(const BatchPlan& plan) const {
 
 void Stage::prepare(const BatchPlan& plan) {
     check(plan.length <= config_.context, "micro-batches are planned longer than the model's context");
+    check(plan.source_length <= config_.source_context, "sources are planned longer than the model reads");
     plan_ = plan;
     const ActivationBytes bytes = activation_bytes(plan);
     const auto threads = static_cast<std::size_t>(plan.threads);
@@ -166,6 +167,8 @@ void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& opt
                   "a soft label has a share for every class");
         }
         check(head_config_ || batch.chunks.empty(), "a language model does not read documents in chunks");
+        check(options.states == nullptr || batch.first_sequence + batch.sequences <= options.states->streams(),
+              "a micro-batch has sequences for which no state is carried");
         Sees& sees = sees_.emplace_back();
         if (config_.mask_documents) sees.keys = keys_of_documents(batch, config_.end_of_text);
         if (!config_.reads_sources()) continue;
@@ -330,7 +333,7 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
         most_used_.own = std::max(most_used_.own, context.own.most_used());
     }
     team.barrier();
-    if (place_.first()) return {};
+    if (!gradient_edges(options_->first_trained_group).to_stage_before) return {};
     return over_edge(mine.gradient, mine.ends.input, made_.in, context);
 }
 

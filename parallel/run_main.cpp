@@ -111,6 +111,26 @@ void agree_on(const Communicator& world, const std::string& what, const std::str
         "the ranks do not have the same " + what + ": compare the environment (ULMPI_*) and files of the nodes");
 }
 
+std::string from_leader(const Communicator& world, const std::function<std::string()>& body) {
+    constexpr char good = '+', bad = '-';
+    std::string said;
+    if (world.rank() == 0) try {
+            said = good + body();
+        } catch (const UsageError& problem) {
+            said = bad + std::string(problem.what());
+        }
+    said = broadcast_text(std::move(said), world, 0);
+    if (said.front() == bad) throw UsageError(said.substr(1));
+    return said.substr(1);
+}
+
+void leader_alone(const Communicator& world, const std::function<void()>& body) {
+    from_leader(world, [&] {
+        body();
+        return std::string();
+    });
+}
+
 void print_line(const std::string& line) {
     std::printf("%s\n", line.c_str());
     check_output();

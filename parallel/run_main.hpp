@@ -53,6 +53,11 @@ auto together(const Communicator& world, Body body) {
     }
 }
 
+/// Runs `body`, which must not communicate, on rank 0 alone, and gives every rank the text that it returns, or none. If
+/// it throws UsageError, every rank throws that. Collective: one broadcast, since nobody else can fail.
+std::string from_leader(const Communicator& world, const std::function<std::string()>& body);
+void leader_alone(const Communicator& world, const std::function<void()>& body);
+
 /// Writes one line of results to standard output and throws Error if that fails. For rank 0; others are not heard.
 void print_line(const std::string& line);
 

@@ -62,6 +62,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
         if (world.rank() == 0) check_profile(asked.profile);
         ModelConfig resolved = asked.shape.resolved();
         resolved.vocabulary = asked.vocabulary;
+        check_shape_options(table, resolved.architecture);
         check_model(resolved);
         return resolved;
     });

@@ -70,7 +70,8 @@ std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset
     options.training = false;
     options.states = states ? &*states : nullptr;
     double loss = 0;
-    ProgressLine bar("evaluating", "passes", passes, show_progress && topology.all.rank() == 0);
+    ProgressLine bar("evaluating", "windows", windows.count() / replicas, show_progress && topology.all.rank() == 0);
+    std::uint64_t done = 0;
     for (std::size_t pass = 0; pass < passes; ++pass) {
         if (leave_off && leave_off()) return std::nullopt;
         const ScoringPass its = config.recurrent() ? windows_of_streams(windows.count(), pass, streams, topology)
@@ -83,7 +84,7 @@ std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset
                               its.first_sequence + begin));
         loss += evaluate_pass(model.stage, topology, model.layout.threads, batches, options);
         if (states) states->advance();
-        bar.update(pass + 1);
+        bar.update(std::min(done += its.windows.size(), windows.count() / replicas));
     }
     topology.data.all_reduce_sum(std::span<double>(&loss, 1));
     return Score{loss, dataset.token_count(), dataset.words(), dataset.bytes()};
@@ -125,7 +126,8 @@ LanguageModelTask::LanguageModelTask(RankModel& model, const TokenDataset& train
       global_batch_(spec.training.global_batch),
       micro_batch_(spec.pass.sequences),
       factor_(spec.factor),
-      flops_per_token_(training_flops(spec.model, model.parameters())) {
+      flops_per_token_(training_flops(spec.model, model.parameters())),
+      regularized_(spec.model.activation_reg > 0 || spec.model.temporal_reg > 0) {
     rate_.schedule = rate_schedule_from(spec.training.lr_schedule);
     rate_.peak = spec.training.lr;
     rate_.least = spec.training.min_lr;

@@ -31,7 +31,7 @@ Record score_record(const std::string& kind, const Score& score);
 TokenDataset open_dataset(const std::string& path, const Communicator& world);
 
 /// Rates of the groups of a language model: the last block learns at the full rate, each group below `factor` times
-/// slower; what is above the blocks (an untied output) at the full rate too.
+/// slower; what is above the blocks (an untied output, a bias of the output) at the full rate too.
 std::vector<double> language_model_rates(double rate, std::size_t layers, double factor);
 
 /// A recurrent model carries its states along streams of text.
@@ -45,6 +45,7 @@ public:
     std::uint64_t steps() const override { return rate_.steps; }
     StepPlan plan(std::uint64_t step) const override;
     double flops(std::uint64_t tokens) const override { return flops_per_token_ * static_cast<double>(tokens); }
+    const char* loss_name() const override { return regularized_ ? "regularised loss" : "loss"; }
     bool evaluates() const override { return valid_ != nullptr; }
     std::optional<std::vector<Record>> evaluate(bool last, const LeaveOff& leave_off) override;
 
@@ -54,6 +55,7 @@ private:
     LmBatches batches_;
     std::size_t global_batch_, micro_batch_;
     double factor_, flops_per_token_;
+    bool regularized_;
     RateConfig rate_;
 };
 

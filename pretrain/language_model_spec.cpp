@@ -87,6 +87,8 @@ void settle_recipe(LanguageModelRequest& asked, const Facts& facts) {
 LanguageModelRequest settled(const LanguageModelRequest& asked, const Facts& facts) {
     LanguageModelRequest settled = asked;
     take_source(settled.table, asked.stage.command, facts);
+    if (facts.resumed && facts.source->model().recurrent())  // its states are those of so many streams
+        keep_as_begun(settled.table, "global-batch-size", 16, facts.source->record, facts.source->path);
     check_duration(settled.options.training);
     if (asked.stage.continues) settle_recipe(settled, facts);
     check_early_stop(settled.options.run, settled.options.valid);

@@ -24,12 +24,11 @@ bool came_back() {
 // What rank 0 finds, on every rank. Binary, which unlike text takes names of files and classes that are not UTF-8.
 template <class Body>
 json found_by_leader(const Communicator& world, Body body) {
-    const std::string bytes = together(world, [&] {
+    return json::from_cbor(from_leader(world, [&] {
         std::string found;
-        if (world.rank() == 0) json::to_cbor(body(), found);
+        json::to_cbor(body(), found);
         return found;
-    });
-    return json::from_cbor(broadcast_text(bytes, world, 0));
+    }));
 }
 
 // Rank 0: the run's own checkpoints, the oldest first; where there are none, another file that it starts from.

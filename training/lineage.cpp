@@ -43,8 +43,10 @@ constexpr std::array<std::string_view, 17> of_the_job{"run",
 // Options that came later, each with the value at which a run is what it was before there was a choice: runs of old
 // keep their lineage.
 const std::map<std::string, json>& came_later() {
-    static const std::map<std::string, json> options{
-        {"label-smoothing", 0.0}, {"ema", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}, {"distill-weight", 0.9}};
+    static const std::map<std::string, json> options{{"label-smoothing", 0.0}, {"ema", 0.0},
+                                                     {"reinit-blocks", 0},     {"early-stop", 0},
+                                                     {"distill-weight", 0.9},  {"architecture", "decoder"},
+                                                     {"embedding-size", 0}};
     return options;
 }
 

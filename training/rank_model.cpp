@@ -47,21 +47,21 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                             training,
                             layout.precision,
                             plan.documents};
-    if (plan.streams > 0 && config.recurrent()) states.emplace(stage.states(), plan.streams);
+    const bool carries = plan.streams > 0 && config.recurrent();
+    const ParameterStore carried =
+        CarriedStates::planned(carries ? stage.states() : std::vector<StateShape>(), plan.streams);
     const std::size_t weights = store.size() * sizeof(Real);
     const bool averages = training && adamw->average > 0;
     const std::size_t rounded = layout.precision == Precision::bf16 ? store.size() * sizeof(BFloat16) : 0;
-    memory = {
-        weights + rounded,
-        training ? weights : 0,
-        training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
-        stage.activation_bytes(batches).total(batches),
-        2 * sizeof(Token) * plan.length *
-            std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
-        saves ? save_memory(plan_save(store, true, topology, averages, states ? &states->tensors() : nullptr), *saves)
-              : 0,
-        plan.wide,
-        states ? CarriedStates::bytes(stage.states(), plan.streams) : 0};
+    memory = {weights + rounded,
+              training ? weights : 0,
+              training ? (averages ? 3 : 2) * weights + (adamw->muon ? Muon::room_for(store).bytes() : 0) : 0,
+              stage.activation_bytes(batches).total(batches),
+              2 * sizeof(Token) * plan.length *
+                  std::max(plan.sequences * static_cast<std::size_t>(plan.micro_batches), plan.chunks),
+              saves ? save_memory(plan_save(store, true, topology, averages, carries ? &carried : nullptr), *saves) : 0,
+              plan.wide,
+              2 * carried.size() * sizeof(Real)};
 
     // What the ranks of a node need together must fit what it has.
     const Communicator node = world.split_by_node();
@@ -84,14 +84,14 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 saves == SaveMode::async ? ", or --save-mode sync" : ""));
     });
     store.allocate(training, layout.precision);
+    if (carries) states.emplace(stage.states(), plan.streams);
     if (adamw) optimizer.emplace(store, *adamw, &topology.tensor);
     stage.prepare(batches);
 }
 
 void RankModel::share_states() {
     if (!states) return;
-    const std::size_t streams = states->tensors().parameters().front().global.extent[0];
-    states->share(even_slice(streams, static_cast<std::size_t>(topology.extents.data),
+    states->share(even_slice(states->streams(), static_cast<std::size_t>(topology.extents.data),
                              static_cast<std::size_t>(topology.at.data)),
                   topology.data);
 }

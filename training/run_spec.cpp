@@ -36,6 +36,7 @@ std::optional<ModelConfig> model_of(const OptionTable& table, const StageOptions
     if (facts.source) {
         ModelConfig model = facts.source->model();
         apply_dropouts(table, o.shape, model);
+        if (model.recurrent() && table.json().contains("seq-length")) model.context = o.shape.model.context;
         return model;
     }
     if (!o.init_from.empty()) return std::nullopt;

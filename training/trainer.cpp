@@ -64,8 +64,7 @@ public:
           saving_(model, run,
                   {description.record, description.tokenizer_json, [this] { metrics_->sync(); }, &description.wide},
                   progress, pace_, bar_) {
-        together(model.topology.all, [&] {
-            if (!leader_) return;
+        leader_alone(model.topology.all, [&] {
             folder_.create();
             if (!lock) {
                 lock.emplace(folder_.lock());

@@ -57,8 +57,9 @@ constexpr Regularizer regularizers[]{
 
 // Beside the regularisers.
 constexpr const char* of_decoder_alone[]{
-    "num-attention-heads", "ffn-hidden-size", "layer-preprocess", "layer-postprocess",  "normalization", "activation",
-    "position-embedding",  "linear-bias",     "norm-eps",         "zero-residual-init", "mask-documents"};
+    "num-attention-heads", "ffn-hidden-size", "layer-preprocess",   "layer-postprocess",
+    "normalization",       "activation",      "tie-embeddings",     "position-embedding",
+    "linear-bias",         "norm-eps",        "zero-residual-init", "mask-documents"};
 constexpr const char* of_awd_lstm_alone[]{"embedding-size"};
 
 }  // namespace
@@ -101,7 +102,7 @@ void add_optimizer_options(OptionTable& table, TrainingOptions& o) {
               "decay of a moving average of the weights, over the updates; it is what is evaluated and saved as the "
               "model, and training goes on with the weights beside it; 0: none");
     table.range("ema", 0, 0.9999999);
-    table.add("seed", o.seed, "of weights, order of reading and dropout");
+    table.add("seed", o.seed, "of weights, order of reading (but awd-lstm's, which reads on) and dropout");
 }
 
 void add_run_options(OptionTable& table, RunOptions& o) {
@@ -149,8 +150,11 @@ void add_dropout_options(OptionTable& table, ShapeOptions& o) {
     table.range("dropout", 0, 0.999);
     for (const Regularizer& r : regularizers)
         if (std::string(r.option).ends_with("dropout")) table.range(r.option, 0, 0.999);
-    table.add("activation-reg", o.activation_reg, "awd-lstm: weight of the last states' mean square in the loss (AR)");
-    table.add("temporal-reg", o.temporal_reg, "awd-lstm: weight of that of their change from token to token (TAR)");
+    table.add("activation-reg", o.activation_reg,
+              "awd-lstm, language models alone: weight of the mean square of the last states in the loss (AR)");
+    table.add("temporal-reg", o.temporal_reg,
+              "awd-lstm, language models alone: weight of the mean square of the last states' change from token to "
+              "token (TAR)");
     for (const char* name : {"activation-reg", "temporal-reg"}) table.range(name, 0, 1000);
 }
 
@@ -169,7 +173,8 @@ void add_shape_options(OptionTable& table, ShapeOptions& o) {
     table.range("num-attention-heads", 1, 4095);
     table.add("ffn-hidden-size", o.model.ffn, "width inside the feed-forward layers; 0: 4 x width (SwiGLU: 8/3 x)");
     table.range("ffn-hidden-size", 0, 1 << 22);
-    table.add("seq-length", o.model.context, "tokens of context", "tokens");
+    table.add("seq-length", o.model.context,
+              "tokens of context; awd-lstm: of a window, behind which states are carried and gradients cut", "tokens");
     table.range("seq-length", 1, 1 << 22);
     table.add("layer-preprocess", o.model.preprocess, "before a sublayer: n (normalise) or none");
     table.add("layer-postprocess", o.model.postprocess,
@@ -208,9 +213,13 @@ ModelConfig ShapeOptions::resolved() const {
 }
 
 void check_shape_options(const OptionTable& table, Architecture architecture) {
-    const nlohmann::json options = table.json();
+    // A run's config.ini gives every option, those that mean nothing at their defaults.
+    ShapeOptions untouched;
+    OptionTable of_defaults("", "");
+    add_shape_options(of_defaults, untouched);
+    const nlohmann::json options = table.json(), defaults = of_defaults.json();
     const auto refuse = [&](const char* name, bool has) {
-        if (!has && options.contains(name) && table.given(name))
+        if (!has && options.contains(name) && table.given(name) && options[name] != defaults.at(name))
             table.refuse(
                 name, fmt::format("a model of the architecture {} has none: leave this out", to_string(architecture)));
     };
@@ -220,7 +229,8 @@ void check_shape_options(const OptionTable& table, Architecture architecture) {
 }
 
 void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig& model) {
-    const bool all = table.given("dropout") || table.origin("dropout") == Origin::recipe;
+    // Recipes were found with decoders.
+    const bool all = table.given("dropout") || (table.origin("dropout") == Origin::recipe && !model.recurrent());
     for (const Regularizer& r : regularizers) {
         if (!r.of(model.architecture)) continue;
         if (table.given(r.option) && o.*r.given)
@@ -258,19 +268,23 @@ void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::
 }
 
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
-    const nlohmann::json shape = to_json(model), given = table.json();
+    const nlohmann::json given = table.json();
+    nlohmann::json shape = to_json(model);
+    shape["architecture"] = to_string(model.architecture);  // a decoder's goes without saying
     ModelConfig by_default = model;
     by_default.ffn = 0;
     for (const auto& [name, field] : shape_fields()) {
-        const nlohmann::json unsaid = name == std::string("architecture") ? to_string(model.architecture) : "";
-        const nlohmann::json says = shape.contains(field) ? shape[field] : unsaid;
-        if (!given.contains(name) || says == "") continue;
+        if (!given.contains(name) || !shape.contains(field)) continue;
+        if (model.recurrent() && field == std::string("context")) {  // of a window: nothing hangs on it
+            if (!table.given(name)) table.set_default(name, shape[field]);
+            continue;
+        }
         const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
         if (derived && by_default.ffn_size() == model.ffn_size()) continue;  // a run that goes on asks for the same
-        if (table.given(name) && given[name] != says && !derived)
+        if (table.given(name) && given[name] != shape[field] && !derived)
             table.refuse(name, fmt::format("the model of {} has {}: leave this out, or start another run from nothing",
-                                           source, says.dump()));
-        table.set_default(name, says);
+                                           source, shape[field].dump()));
+        table.set_default(name, shape[field]);
     }
 }
 

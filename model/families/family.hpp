@@ -28,8 +28,8 @@ struct GroupedModule {
 struct StageModules {
     std::vector<GroupedModule> modules;  ///< in the order of forward; groups do not fall
     int group_before = -1;               ///< the highest group of the stage before; -1: this is the first
-    /// What crosses the edges to the stages before and behind. Of the last: the lanes of which backward begins with
-    /// gradients, the head's of hidden, of others zeros.
+    /// What crosses the edges to the stages before and behind. The last stage's `out` crosses none: it says which lanes
+    /// have gradients when backward begins, the head's for hidden, zeros for others.
     FlowShape in = {}, out = {};
     std::vector<StateShape> states;              ///< that the modules carry along streams
     std::unique_ptr<Head> head;                  ///< on the last stage

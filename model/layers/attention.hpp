@@ -1,6 +1,6 @@
 #pragma once
-// Multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices. Which keys a row sees the
-// Context says; causal, where it does not.
+// Multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices. The Context says which
+// keys a row sees; where it says nothing, attention is causal.
 
 #include <memory>
 

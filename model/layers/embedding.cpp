@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "model/kernels/elementwise.hpp"
 
@@ -81,20 +82,20 @@ Real Embedding::row_factor(std::size_t id, const Context& context) const {
 }
 
 void Embedding::plan_forward(Rooms& rooms) const {
-    if (side_ == Side::sources) rooms.turn();
+    std::optional<OnSources<Rooms>> sources;
+    if (side_ == Side::sources) sources.emplace(rooms);
     keep(rooms);
-    if (side_ == Side::sources) rooms.turn();
 }
 
 void Embedding::forward(Flow& flow, Context& context) const {
-    if (side_ == Side::inputs) return forward_rows(flow, context);
-    const OnSources sources(context);
+    std::optional<OnSources<Context>> sources;
+    if (side_ == Side::sources) sources.emplace(context);
     forward_rows(flow, context);
 }
 
 void Embedding::backward(Flow& gradient, Context& context) const {
-    if (side_ == Side::inputs) return backward_rows(gradient, context);
-    const OnSources sources(context);
+    std::optional<OnSources<Context>> sources;
+    if (side_ == Side::sources) sources.emplace(context);
     backward_rows(gradient, context);
 }
 

@@ -79,18 +79,19 @@ void LmHead::plan(Rooms& rooms, bool training) const {
 }
 
 // maximum = max over slices,  sums = sums over slices of (sum exp l, l_target, sum l),  l = logit - maximum
-void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const {
+void LmHead::softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, double smoothing,
+                     Context& context) const {
     row_maximum(s.maximum.data + mine.first, logits.row(mine.first), mine.size(), ids_.size(), ids_.size());
     if (context.slices > 1) context.team.single([&] { context.tensor.all_reduce_max(s.maximum.flat()); });
     for (std::size_t row = mine.first; row < mine.last; ++row) {
         Real sum = 0;
-        if (context.options.label_smoothing > 0)
+        if (smoothing > 0)
             for (std::size_t j = 0; j < ids_.size(); ++j) sum += logits.row(row)[j] - s.maximum.data[row];
         s.sums.row(2)[row] = sum;
     }
     exp_and_sum(logits.row(mine.first), s.sums.row(0) + mine.first, s.sums.row(1) + mine.first,
                 s.maximum.data + mine.first, targets + mine.first, ids_.first, mine.size(), ids_.size(), ids_.size());
-    context.sum_over_slices(s.sums.rows({0, context.options.label_smoothing > 0 ? 3u : 2u}));
+    context.sum_over_slices(s.sums.rows({0, smoothing > 0 ? 3u : 2u}));
 }
 
 // -(1 - e) log p_target - e / V sum over all tokens v of log p_v
@@ -137,11 +138,11 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
 
     for (std::size_t first = 0; first < rows; first += chunk) {
         const std::size_t count = std::min(chunk, rows - first);
+        const double smoothing = training ? context.options.label_smoothing : 0;
         const Range mine = context.team.share(count), global{first + mine.first, first + mine.last};
         const Token* targets = batch.targets.data() + first;
         const View<Real> h = all.h.rows({0, count}), logits = all.logits.rows({0, count});
         const Softmax s{{all.maximum.data, {count}}, {all.sums.data, {3, count}}};
-        const double smoothing = training ? context.options.label_smoothing : 0;
         Real* scale = all.scale.data;
         if (norm_)
             norm_->forward(h.rows(mine), all.statistics, x, global);
@@ -151,7 +152,7 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
         const Factor h_factor = context.shared_factor(h, rounded, mine);
         matmul_nt(logits.rows(mine), h_factor.row_range(mine), output);
         if (bias_) add_bias(logits.row(mine.first), store_.value(*bias_).data, mine.size(), ids_.size());
-        softmax(s, logits, targets, mine, context);
+        softmax(s, logits, targets, mine, smoothing, context);
         for (std::size_t row = mine.first; row < mine.last; ++row) {
             const bool counts = targets[row] >= 0;
             if (counts) context.loss += loss_of(s, row, smoothing);

@@ -42,7 +42,8 @@ private:
         View<Real> maximum, sums;
     };
     /// Of the worker's rows, combined over slices. logits become exp l.
-    void softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, Context& context) const;
+    void softmax(Softmax s, View<Real> logits, const Token* targets, Range mine, double smoothing,
+                 Context& context) const;
     double loss_of(const Softmax& s, std::size_t row, double smoothing) const;
     /// The logits' gradients of the worker's rows, from exp l.
     void gradient_of(const Softmax& s, View<Real> logits, const Real* scale, const Token* targets, Range mine,

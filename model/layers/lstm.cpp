@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::size_t gates = 4;
 
-// Products begin as large as what they are of: of three layers in a row, numbers between -1 / sqrt(width) and its
-// opposite (torch.nn.LSTM) let so little through that training stays long at the words' frequencies.
+// A product W x begins about as large as x. The smaller weights of torch.nn.LSTM, even between -1 / sqrt(width) and its
+// opposite, let so little through three layers that training stays long at the words' frequencies (docs/LOG.md).
 double deviation(std::size_t columns) { return 1 / std::sqrt(static_cast<double>(columns)); }
 
 Slicing gate_rows(const LstmOptions& o, Range units, int slices) {

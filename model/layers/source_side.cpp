@@ -43,7 +43,6 @@ void EncoderEnd::forward(Flow& flow, Context& context) const {
     flow[Lane::memory] = norm_ ? kept.memory : x;
     flow[Lane::hidden] = flow[Lane::target];
     flow[Lane::target] = {};
-    context.team.barrier();  // every decoder block reads all of the memory
 }
 
 void EncoderEnd::backward(Flow& gradient, Context& context) const {

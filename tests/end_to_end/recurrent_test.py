@@ -107,6 +107,18 @@ class Recurrent(Workshop):
         spread = self.ok("predict --model three --input test.tsv", layout="dp2").decode().split("\n")
         self.assertEqual([line.split("\t")[0] for line in alone], [line.split("\t")[0] for line in spread])
 
+    def test_windows_of_a_classifier_may_be_longer(self):
+        train = "finetune classifier --init-from base --train train.tsv --test test.tsv --epochs 1 --run wide"
+        self.ok(train, "--seq-length 64")
+        self.assertEqual(json.loads(self.ok("checkpoint show wide"))["model"]["context"], 64)
+        self.ok("predict --model wide --input test.tsv")
+
+    def test_its_configuration_runs_it_again(self):
+        self.ok("pretrain --config dp2/config.ini --run again", layout="dp2")
+        before, again = tensors(checkpoint("dp2", 10)), tensors(checkpoint("again", 10))
+        for name, tensor in before.items():
+            self.assertEqual(tensor.tobytes(), again[name].tobytes(), name)
+
     def test_weights_alone(self):
         self.ok("checkpoint slim base --output slim.h5")
         self.assertFalse([name for name in tensors("slim.h5") if "state" in name])
@@ -124,7 +136,10 @@ class Recurrent(Workshop):
             "--tensor-parallel-size": f"{PRETRAIN} {MODEL.replace('16', '3')} --tensor-parallel-size 4 --run no",
             "--stride": "evaluate --model base --data shards --stride 3",
             "awd-lstm": "checkpoint export base --output out",
-            "--global-batch-size 6, not 4":
+            "--activation-reg": "finetune classifier --init-from base --train train.tsv --epochs 1 --activation-reg 2 --run no",
+            "--mask-documents": f"bench step {MODEL} --mask-documents on --steps 1",
+            "--embedding-size 400": f"{PRETRAIN} --architecture awd-lstm --run no",
+            "--global-batch-size":
                 f"{PRETRAIN.replace('--train-steps 10', '--train-steps 12').replace('-size 6', '-size 4')} --run 1",
         }.items():
             with self.subTest(option=option):

@@ -291,6 +291,10 @@ TEST(TopologyParityTest, EncoderDecoder) {
         task.micro_batch = 3;
         task.first_trained_group = 3;
         expect_the_same((std::string(named.name) + ", frozen below 3, 2 threads").c_str(), task, layouts);
+        // The last stage holds the encoder's end, below which it is frozen.
+        task.config.encoder_layers = 4;
+        task.first_trained_group = 5;
+        expect_the_same((std::string(named.name) + ", frozen below 5").c_str(), task, all_layouts(2, 2));
     }
 }
 

@@ -21,6 +21,11 @@ MicroBatch among(const std::vector<Token>& row, std::size_t others, std::size_t 
     MicroBatch b = random_labelled_batch(c, 50, others + 1, length, 2, 17 * others + at);
     for (std::size_t t = 0; t < length; ++t) b.inputs[at * length + t] = t < row.size() ? row[t] : padding;
     b.lengths[at] = static_cast<std::int32_t>(row.size());
+    if (c.reads_sources()) {  // always the same one
+        b.source_lengths[at] = 4;
+        for (std::size_t t = 0; t < b.source_length; ++t)
+            b.sources[at * b.source_length + t] = t < 4 ? static_cast<Token>(t + 2) : padding;
+    }
     return b;
 }
 

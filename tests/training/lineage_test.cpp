@@ -54,8 +54,13 @@ TEST_F(Lineage, KnowsWhatIsLearnedFromWhereAJobWorks) {
 // Runs from before there was a choice keep their lineage; a recipe is what it stands for.
 TEST_F(Lineage, OptionsThatCameLaterChangeNothingUntilTheyDo) {
     const json before = lineage(options_, {});
-    options_.update(
-        {{"ema", 0.0}, {"label-smoothing", 0.0}, {"reinit-blocks", 0}, {"early-stop", 0}, {"recipe", "best"}});
+    options_.update({{"ema", 0.0},
+                     {"label-smoothing", 0.0},
+                     {"reinit-blocks", 0},
+                     {"early-stop", 0},
+                     {"recipe", "best"},
+                     {"architecture", "decoder"},
+                     {"embedding-size", 0}});
     EXPECT_EQ(lineage_changes(before, lineage(options_, {})), std::vector<std::string>{});
     EXPECT_EQ(changes("ema", 0.9), std::vector<std::string>{"--ema is 0.9, was nothing"});
     EXPECT_EQ(changes("label-smoothing", 0.1).size(), 1u);

@@ -137,8 +137,8 @@ void add_run_options(OptionTable& table, RunOptions& o) {
 void add_dropout_options(OptionTable& table, ShapeOptions& o) {
     table.add(
         "dropout", o.dropout,
-        "of embeddings, attention and residuals, or all of awd-lstm's but that of weights; each has an option of its "
-        "own; stages 2 and 3: what --recipe says, where it is not given");
+        "of embeddings, attention and residuals, or, of awd-lstm, all but --weight-dropout; each has an option of its "
+        "own; stages 2 and 3: what --recipe says of a decoder, where it is not given");
     table.add("embedding-dropout", o.embedding_dropout,
               "of the sum of token and position embedding; awd-lstm: of whole rows of the table");
     table.add("attention-dropout", o.attention_dropout, "of attention probabilities");
@@ -167,7 +167,8 @@ void add_shape_options(OptionTable& table, ShapeOptions& o) {
     table.range("num-layers", 1, 10000);
     table.add("hidden-size", o.model.hidden, "width of the residual stream, or of the LSTM layers but the last");
     table.range("hidden-size", 1, 1 << 20);
-    table.add("embedding-size", o.model.embedding, "awd-lstm: width of the embedding and of the last layer");
+    table.add("embedding-size", o.model.embedding,
+              "awd-lstm, which needs it: width of the embedding and of the last layer");
     table.range("embedding-size", 0, 1 << 20);
     table.add("num-attention-heads", o.model.heads, "must divide the width");
     table.range("num-attention-heads", 1, 4095);

@@ -138,7 +138,7 @@ class Recurrent(Workshop):
             "awd-lstm": "checkpoint export base --output out",
             "--activation-reg": "finetune classifier --init-from base --train train.tsv --epochs 1 --activation-reg 2 --run no",
             "--mask-documents": f"bench step {MODEL} --mask-documents on --steps 1",
-            "--embedding-size 400": f"{PRETRAIN} --architecture awd-lstm --run no",
+            "awd-lstm needs --embedding-size": f"{PRETRAIN} --architecture awd-lstm --run no",
             "--global-batch-size":
                 f"{PRETRAIN.replace('--train-steps 10', '--train-steps 12').replace('-size 6', '-size 4')} --run 1",
         }.items():

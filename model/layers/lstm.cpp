@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "model/kernels/elementwise.hpp"
-#include "model/kernels/gemm.hpp"
+#include "model/kernels/factor.hpp"
 
 namespace ulmpi {
 namespace {
@@ -76,7 +76,10 @@ Lstm::LstmKept Lstm::keep(Rooms& rooms) const {
 
 Lstm::Work Lstm::work(Rooms& rooms) const {
     Work room;
-    if (weight_dropout_ > 0) room.weights = rooms.shared.allocate({gates * units_.size(), width_});
+    if (weight_dropout_ > 0) {
+        room.weights = rooms.shared.allocate({gates * units_.size(), width_});
+        room.rounded_weights = rooms.rounding(rooms.shared, {gates * units_.size(), width_});
+    }
     if (units_.size() < width_) room.h = rooms.shared.allocate({rooms.sequences, width_});
     return room;
 }
@@ -90,20 +93,27 @@ Lstm::Back Lstm::back(Rooms& rooms) const {
             allocate({rooms.all_rows(), width_}),
             weight_dropout_ > 0 ? allocate({gates * units_.size(), width_}) : View<Real>{},
             rooms.rounding(rooms.shared, {rooms.all_rows(), gates * units_.size()}),
-            rooms.rounding(rooms.shared, {rooms.all_rows(), in_})};
+            rooms.rounding(rooms.shared, {rooms.all_rows(), in_}),
+            rooms.rounding(rooms.shared, {rooms.all_rows(), width_})};
 }
 
 void Lstm::plan_forward(Rooms& rooms) const {
     keep(rooms);
-    const ArenaScope scope(rooms.shared), own_scope(rooms.own);
-    inwards(rooms);
+    const ArenaScope scope(rooms.shared);
+    {
+        const ArenaScope own_scope(rooms.own);
+        inwards(rooms);
+    }
+    const ArenaScope own_scope(rooms.own);
     work(rooms);
+    of_position(rooms, width_);
 }
 
 void Lstm::plan_backward(Rooms& rooms) const {
     input_gradient(rooms);
-    const ArenaScope scope(rooms.shared);
+    const ArenaScope scope(rooms.shared), own_scope(rooms.own);
     back(rooms);
+    of_position(rooms, gates * units_.size());
 }
 
 Matrix<const Real> Lstm::h_before(const LstmKept& kept, std::size_t t, std::size_t length) const {
@@ -122,9 +132,9 @@ LstmGates Lstm::gates_at(const LstmKept& kept, std::size_t row, std::size_t unit
 }
 
 // W, or W mask / (1 - p), of which each worker computes some rows: behind a barrier all are there.
-Matrix<const Real> Lstm::weights(const Work& room, const Context& context) const {
+Factor Lstm::weights(const Work& room, const Context& context) const {
+    if (!drops(context)) return store_.factor(weight_);
     const View<const Real> w = std::as_const(store_).value(weight_);
-    if (!drops(context)) return w;
     const DropoutSite site = context.site(place_, weight_dropout_);
     const Range mine = context.team.share(w.rows());
     for (std::size_t row = mine.first; row < mine.last; ++row) {
@@ -132,7 +142,7 @@ Matrix<const Real> Lstm::weights(const Work& room, const Context& context) const
         context.mask_row(room.weights.row(row), site, static_cast<std::uint32_t>(gate * width_ + unit), 0, width_);
         multiply(room.weights.row(row), w.row(row), width_);
     }
-    return Matrix<const Real>(room.weights);
+    return context.shared_factor(room.weights, room.rounded_weights, mine);
 }
 
 void Lstm::begin_window(const LstmKept& kept, const Context& context) const {
@@ -190,15 +200,18 @@ void Lstm::forward(Flow& flow, Context& context) const {
     }
     const ArenaScope scope(context.shared);
     const Work room = work(context);
-    const Matrix<const Real> w = weights(room, context);
+    const ArenaScope own_scope(context.own);
+    const View<BFloat16> rounded_h = of_position(context, width_);
+    const Factor w = weights(room, context);
     begin_window(kept, context);
     context.team.barrier();
     const std::size_t length = context.length, u = units_.size();
     for (std::size_t t = 0; t < length; ++t) {
         const Matrix<Real> sums(kept.gates.row(t), context.sequences, gates * u, length * gates * u);
+        const Factor h = context.own_factor(h_before(kept, t, length), rounded_h);
         for (std::size_t gate = 0; gate < gates; ++gate) {
             const Range some{gate * u + mine.first, gate * u + mine.last};
-            matmul_nt(sums.column_range(some), h_before(kept, t, length), w.row_range(some), 1, 1);
+            matmul_nt(sums.column_range(some), h, w.row_range(some), true);
         }
         for (std::size_t s = 0; s < context.sequences; ++s) {
             const std::size_t row = s * length + t;
@@ -214,9 +227,11 @@ void Lstm::forward(Flow& flow, Context& context) const {
 }
 
 // For t = last, …, 0:  dh_t = dy_t + dgates_{t+1} W, and the cell backwards turns gates_t into dgates_t.
-void Lstm::backward_in_time(View<const Real> dy, const LstmKept& kept, const Back& room, const Context& context) const {
+void Lstm::backward_in_time(View<const Real> dy, const LstmKept& kept, const Back& room, Context& context) const {
     const Range mine = context.team.share(units_.size()), columns = context.team.share(width_);
-    const Matrix<const Real> w = weights(room.work, context);
+    const ArenaScope own_scope(context.own);
+    const View<BFloat16> rounded = of_position(context, gates * units_.size());
+    const Factor w = weights(room.work, context);
     context.team.single([&] {
         std::fill_n(room.dh.data, room.dh.size(), Real(0));
         std::fill_n(room.dc.data, room.dc.size(), Real(0));
@@ -233,20 +248,21 @@ void Lstm::backward_in_time(View<const Real> dy, const LstmKept& kept, const Bac
         context.team.barrier();
         if (t == 0) break;
         const Matrix<const Real> dgates(kept.gates.row(t), context.sequences, gates * u, length * gates * u);
-        matmul_nn(Matrix<Real>(room.dh).column_range(columns), dgates, w.column_range(columns));
+        matmul_nn(Matrix<Real>(room.dh).column_range(columns), context.own_factor(dgates, rounded),
+                  w.column_range(columns));
         context.team.barrier();
         context.sum_over_slices(room.dh);
     }
 }
 
 // dW_in, db_in, db;  dW = mask / (1 - p) * sum over t of dgates_t^T h_{t-1}
-void Lstm::backward_weights(const LstmKept& kept, const Back& room, const Context& context) const {
+void Lstm::backward_weights(const LstmKept& kept, const Back& room, const Factor& dgates, const Factor& before,
+                            const Context& context) const {
     const Matrix<const Real> all(kept.gates);
     const View<Real> dw = store_.gradient(weight_);
     const Range mine = context.team.share(dw.rows());
     const bool dropped = drops(context);
-    matmul_tn(Matrix<Real>(dropped ? room.dweights : dw).row_range(mine), all.column_range(mine), room.before, 1,
-              dropped ? 0 : 1);
+    matmul_tn(Matrix<Real>(dropped ? room.dweights : dw).row_range(mine), dgates.column_range(mine), before, !dropped);
     add_column_sums(store_.gradient(bias_).data + mine.first, all.column_range(mine));
     if (!dropped) return;
     const DropoutSite site = context.site(place_, weight_dropout_);
@@ -272,11 +288,12 @@ void Lstm::backward(Flow& gradient, Context& context) const {
     });
     backward_in_time(gradient[Lane::hidden], kept, room, context);
     const Factor dgates = context.shared_factor(kept.gates, room.rounded_gates),
-                 x_factor = context.shared_factor(x, room.rounded_x);
+                 x_factor = context.shared_factor(x, room.rounded_x),
+                 before = context.shared_factor(room.before, room.rounded_before);
     input_.backward_input(dx.rows(rows), dgates.row_range(rows));
     context.team.barrier();
     input_.backward_weights(kept.gates, dgates, x_factor, context);
-    backward_weights(kept, room, context);
+    backward_weights(kept, room, dgates, before, context);
     context.team.barrier();
     context.sum_over_slices(dx);
     gradient[Lane::hidden] = dx;

@@ -21,7 +21,7 @@ struct LstmOptions {
 
 /// Parameters ".input.weight" [4 width, in], ".hidden.weight" [4 width, width] and their ".bias", rows i | f | g | o;
 /// states ".h" and ".c". A slice computes some units of every gate, and workers some of a slice's: all of them meet
-/// twice a position. The products with the carried h are made in Real, whatever the precision of other products.
+/// twice a position.
 class Lstm : public Module {
 public:
     Lstm(ParameterStore& store, std::vector<StateShape>& states, const LstmOptions& options, int slice, int slices);
@@ -39,17 +39,19 @@ private:
     LstmKept keep(Rooms& rooms) const;
     /// For x as a factor, this worker's rows.
     View<BFloat16> inwards(Rooms& rooms) const { return rooms.rounding(rooms.own, {rooms.rows.size(), in_}); }
-    /// Shared: weights with some dropped; the h of one position, to be summed over slices.
+    /// Shared: weights with some dropped, and those rounded; the h of one position, to be summed over slices.
     struct Work {
-        View<Real> weights, h;
+        View<Real> weights;
+        View<BFloat16> rounded_weights;
+        View<Real> h;
     };
     Work work(Rooms& rooms) const;
     /// Shared: what goes back to the position before; the h that each position began with; gradients of the dropped
-    /// weights; gates and x as factors.
+    /// weights; gates, x and those h as factors.
     struct Back {
         Work work;
         View<Real> dh, dc, before, dweights;
-        View<BFloat16> rounded_gates, rounded_x;
+        View<BFloat16> rounded_gates, rounded_x, rounded_before;
     };
     Back back(Rooms& rooms) const;
     View<Real> input_gradient(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), in_}); }
@@ -59,12 +61,17 @@ private:
     const Real* c_before(const LstmKept& kept, std::size_t sequence, std::size_t t, std::size_t length) const;
     LstmGates gates_at(const LstmKept& kept, std::size_t row, std::size_t unit) const;
     bool drops(const Context& context) const { return context.site(place_, weight_dropout_).probability > 0; }
-    Matrix<const Real> weights(const Work& room, const Context& context) const;
+    /// Of one worker: h, or the gates' gradients, of one position of all sequences as a factor.
+    View<BFloat16> of_position(Rooms& rooms, std::size_t columns) const {
+        return rooms.rounding(rooms.own, {rooms.sequences, columns});
+    }
+    Factor weights(const Work& room, const Context& context) const;
     void begin_window(const LstmKept& kept, const Context& context) const;
     void end_window(const LstmKept& kept, const Context& context) const;
     void collect(View<Real> h, std::size_t t, const Work& room, const Context& context) const;
-    void backward_in_time(View<const Real> dy, const LstmKept& kept, const Back& room, const Context& context) const;
-    void backward_weights(const LstmKept& kept, const Back& room, const Context& context) const;
+    void backward_in_time(View<const Real> dy, const LstmKept& kept, const Back& room, Context& context) const;
+    void backward_weights(const LstmKept& kept, const Back& room, const Factor& dgates, const Factor& before,
+                          const Context& context) const;
 
     ParameterStore& store_;
     std::size_t in_, width_;

@@ -17,8 +17,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 SHAPES = {"small": {"layers": 6, "width": 512, "heads": 8, "context": 256, "batch": 8, "vocabulary": 8192},
-          "gpt2": {"layers": 12, "width": 768, "heads": 12, "context": 512, "batch": 4, "vocabulary": 50257}}
-OURS = {"layers": "num-layers", "width": "hidden-size", "heads": "num-attention-heads", "context": "seq-length",
+          "gpt2": {"layers": 12, "width": 768, "heads": 12, "context": 512, "batch": 4, "vocabulary": 50257},
+          "awd-lstm": {"layers": 3, "embedding": 400, "width": 1152, "context": 70, "batch": 32, "vocabulary": 8192}}
+OURS = {"layers": "num-layers", "embedding": "embedding-size", "width": "hidden-size", "heads": "num-attention-heads", "context": "seq-length",
         "batch": "micro-batch-size", "vocabulary": "vocab-size"}
 
 
@@ -34,6 +35,8 @@ def run(command: list[str]) -> dict[str, Any]:
 def ours(ulmpi: str, shape: dict[str, int], precision: str, ranks: int, threads: int, steps: int) -> list[str]:
     start = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none"] if ranks > 1 else []
     options = [word for name, value in shape.items() for word in (f"--{OURS[name]}", str(value))]
+    if "embedding" in shape:
+        options += ["--architecture", "awd-lstm"]
     return [*start, ulmpi, "bench", "step", *options, "--threads-per-rank", str(threads), "--precision", precision,
             "--steps", str(steps)]
 

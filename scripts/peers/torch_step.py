@@ -1,6 +1,7 @@
 """Times a training step of PyTorch: the model of `ulmpi bench step`, made of PyTorch's own parts. Prints one line of JSON:
 tokens_per_s, peak_mb. A decoder-only Transformer, Pre-LN, GELU by tanh, learned positions, the output tied to the
-embedding, no dropout; AdamW, gradients clipped to a norm of 1."""
+embedding, no dropout; or, with --embedding, AWD-LSTM without its dropouts: nn.LSTM from layer to layer, the output tied,
+with a bias. AdamW, gradients clipped to a norm of 1."""
 
 import argparse
 import json
@@ -51,10 +52,27 @@ class Decoder(nn.Module):
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
+class Recurrent(nn.Module):
+    def __init__(self, layers: int, embedding: int, width: int, vocabulary: int):
+        super().__init__()
+        widths = [embedding, *[width] * (layers - 1), embedding]
+        self.tokens, self.bias = nn.Embedding(vocabulary, embedding), nn.Parameter(torch.zeros(vocabulary))
+        self.layers = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in zip(widths, widths[1:]))
+
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        x = self.tokens(inputs)
+        for layer in self.layers:
+            x, _ = layer(x)
+        return functional.cross_entropy(functional.linear(x, self.tokens.weight, self.bias).flatten(0, 1), targets.flatten())
+
+
 def train(options: argparse.Namespace, rank: int) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(rank)
-    model = Decoder(options.layers, options.width, options.heads, options.context, options.vocabulary)
+    if options.embedding:
+        model: nn.Module = Recurrent(options.layers, options.embedding, options.width, options.vocabulary)
+    else:
+        model = Decoder(options.layers, options.width, options.heads, options.context, options.vocabulary)
     trained = model
     if options.ranks > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(options.port)}
@@ -85,8 +103,10 @@ def train(options: argparse.Namespace, rank: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("layers", "width", "heads", "context", "batch", "vocabulary", "threads"):
+    for name in ("layers", "width", "context", "batch", "vocabulary", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--heads", type=int, default=1)
+    parser.add_argument("--embedding", type=int, default=0, help="of a recurrent model; 0: a Transformer")
     parser.add_argument("--ranks", type=int, default=1, help="data parallel, over gloo")
     parser.add_argument("--port", type=int, default=29511, help="for several ranks")
     parser.add_argument("--steps", type=int, default=8, help="timed, after two that are not")

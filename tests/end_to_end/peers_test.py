@@ -25,6 +25,12 @@ class Peers(unittest.TestCase):
                 self.assertEqual(said["params"], ids * width + layers * block + 2 * width)
                 self.assertEqual(said["ranks"], ranks)
 
+    def test_so_is_a_recurrent_one(self):
+        shape = {"layers": 3, "embedding": 12, "width": 20, "context": 16, "batch": 4, "vocabulary": 100}
+        said = step.run(step.ours(ULMPI, shape, "fp32", 1, 1, 3))
+        layers = sum(4 * out * (into + out + 2) for into, out in ((12, 20), (20, 20), (20, 12)))
+        self.assertEqual(said["params"], 100 * 12 + 100 + layers)
+
     def test_a_row_is_medians_of_the_rounds_and_the_faster_setting_of_pytorch(self):
         calls = []
 

@@ -139,6 +139,8 @@ class Recurrent(Workshop):
             "--activation-reg": "finetune classifier --init-from base --train train.tsv --epochs 1 --activation-reg 2 --run no",
             "--mask-documents": f"bench step {MODEL} --mask-documents on --steps 1",
             "awd-lstm needs --embedding-size": f"{PRETRAIN} --architecture awd-lstm --run no",
+            "--seq-length":
+                f"{PRETRAIN.replace('--train-steps 10', '--train-steps 12')} {MODEL.replace('length 12', 'length 20')} --run 1",
             "--global-batch-size":
                 f"{PRETRAIN.replace('--train-steps 10', '--train-steps 12').replace('-size 6', '-size 4')} --run 1",
         }.items():

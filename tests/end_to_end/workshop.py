@@ -92,7 +92,7 @@ class Workshop(unittest.TestCase):
         shutil.rmtree(cls.folder)
 
     @classmethod
-    def run_ulmpi(cls, *arguments, ranks=1, input=None, timeout=60, **popen):
+    def run_ulmpi(cls, *arguments, ranks=1, input=None, timeout=180, **popen):
         """Words are split at spaces if given as one string. Returns CompletedProcess with bytes."""
         words = [word for a in arguments for word in (a.split() if isinstance(a, str) else a)]
         command = [cls.ulmpi, *words]

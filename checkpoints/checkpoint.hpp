@@ -24,8 +24,8 @@ namespace ulmpi {
 struct Moments {
     std::span<float> first, second;
     std::span<float> average = {};
-    ParameterStore* states =
-        nullptr;  ///< what recurrent modules carry (CarriedStates::tensors), all streams; may be null
+    /// What recurrent modules carry, of all streams (CarriedStates::tensors); null: nothing.
+    ParameterStore* states = nullptr;
 };
 
 /// A linear model beside the network, in bytes; and what the network's training sees of another model, for each record

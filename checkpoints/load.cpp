@@ -88,11 +88,10 @@ void read_states(const std::filesystem::path& path, const CheckpointContent& con
     for (const Parameter& p : states.parameters()) {
         const Hdf5Dataset dataset = content.file().dataset(dataset_name(Part::state, p.name));
         const Dims stored = dataset.shape(), wanted = dims_of(p.global);
-        const std::uint64_t streams = p.global.extent[0];
-        check_usage(stored == wanted || stored.empty() || stored[0] == streams,
+        check_usage(stored[0] == wanted[0],
                     fmt::format("{} was saved while {} streams of text were read side by side: a recurrent model goes "
                                 "on with --global-batch-size {}, not {}",
-                                quoted(path), stored.empty() ? 0 : stored[0], stored.empty() ? 0 : stored[0], streams));
+                                quoted(path), stored[0], stored[0], wanted[0]));
         check_usage(stored == wanted, quoted(path) + " has the state " + p.name + " in shape " + in_words(stored) +
                                           ", this model needs " + in_words(wanted));
         read_slice(dataset, p, states.value_of(p));

@@ -26,10 +26,10 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
                     fmt::format("{} was made with another tokenizer than the model's", o.data));
         check_usage(stride <= stored.config.context,
                     fmt::format("--stride {} is more than the model's context of {}", stride, stored.config.context));
-        check_usage(
-            !stored.config.recurrent() || stride == stored.config.context,
-            "--stride: a recurrent model reads on from window to window, along up to 16 streams that the set is cut "
-            "into: leave this out");
+        check_usage(!stored.config.recurrent() || stride == stored.config.context,
+                    fmt::format("--stride: a recurrent model reads on from window to window, along up to {} streams "
+                                "that the set is cut into: leave this out",
+                                scoring_streams));
     });
     const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
                                           {o.layout.micro_batch, stored.config.context}, world);

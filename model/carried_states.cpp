@@ -3,6 +3,7 @@
 #include <algorithm>
 
 namespace ulmpi {
+
 CarriedStates::CarriedStates(const std::vector<StateShape>& shapes, std::size_t streams)
     : tensors_(planned(shapes, streams)) {
     tensors_.allocate(true);

@@ -35,9 +35,6 @@ ScoringPass windows_in_a_row(std::uint64_t windows, std::size_t pass, std::size_
     return result;
 }
 
-/// Streams that a recurrent model scores side by side, whatever the layout: each begins with zeros.
-constexpr std::size_t scoring_streams = 16;
-
 // The larger streams come first: in the last pass a replica has the first few of its own.
 ScoringPass windows_of_streams(std::uint64_t windows, std::size_t pass, std::size_t streams, const Topology& topology) {
     const Range mine = even_slice(streams, static_cast<std::size_t>(topology.extents.data),
@@ -64,13 +61,14 @@ std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset
     // As many as the replica makes that has the most to score.
     const std::size_t most = even_slice(windows.count(), config.recurrent() ? streams : replicas, 0).size();
     const std::size_t passes = config.recurrent() ? most : (most + per_pass - 1) / per_pass;
+    const std::uint64_t share = even_slice(windows.count(), replicas, 0).size();  // about, of streams
     std::optional<CarriedStates> states;
     if (config.recurrent()) states.emplace(model.stage.states(), streams);
     PassOptions options;
     options.training = false;
     options.states = states ? &*states : nullptr;
     double loss = 0;
-    ProgressLine bar("evaluating", "windows", windows.count() / replicas, show_progress && topology.all.rank() == 0);
+    ProgressLine bar("evaluating", "windows", share, show_progress && topology.all.rank() == 0);
     std::uint64_t done = 0;
     for (std::size_t pass = 0; pass < passes; ++pass) {
         if (leave_off && leave_off()) return std::nullopt;
@@ -84,7 +82,7 @@ std::optional<Score> score_dataset(RankModel& model, const TokenDataset& dataset
                               its.first_sequence + begin));
         loss += evaluate_pass(model.stage, topology, model.layout.threads, batches, options);
         if (states) states->advance();
-        bar.update(std::min(done += its.windows.size(), windows.count() / replicas));
+        bar.update(std::min(done += its.windows.size(), share));
     }
     topology.data.all_reduce_sum(std::span<double>(&loss, 1));
     return Score{loss, dataset.token_count(), dataset.words(), dataset.bytes()};

@@ -18,6 +18,9 @@ struct Score {
     std::uint64_t words = 0, bytes = 0;
 };
 
+/// Streams that a recurrent model scores side by side, whatever the layout: each begins with zeros.
+constexpr std::size_t scoring_streams = 16;
+
 /// Every token of the set is predicted once from up to `context` tokens before it, at least context - stride of them
 /// (but at the set's beginning); by a recurrent model, with a stride of its context, from all tokens before it in one
 /// of the few streams that the set is cut into. None if it was left off. Collective; the same on every rank.

@@ -25,13 +25,11 @@ void take_source(OptionTable& table, const std::string& command, const Facts& fa
     if (facts.resumed) {
         take_stored_options(table, facts.source->record, command, facts.ranks);
         keep_as_begun(table, "ema", 0.0, facts.source->record, facts.source->path);
-        if (const ModelConfig& model = facts.source->model(); model.recurrent() && table.json().contains("seq-length"))
-            keep_as_begun(table, "seq-length", model.context, facts.source->record, facts.source->path);
     } else {
         check_usage(facts.source->record.kind == language_model_kind,
                     fmt::format("--init-from {} holds no language model", facts.source->path));
     }
-    take_shape(table, facts.source->model(), facts.source->path);
+    take_shape(table, facts.source->model(), facts.source->path, facts.resumed);
 }
 
 std::optional<ModelConfig> model_of(const OptionTable& table, const StageOptions& o, const Facts& facts) {

@@ -268,7 +268,7 @@ void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::
     table.set_default(name, before);
 }
 
-void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source) {
+void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source, bool resumed) {
     const nlohmann::json given = table.json();
     nlohmann::json shape = to_json(model);
     shape["architecture"] = to_string(model.architecture);  // a decoder's goes without saying
@@ -276,13 +276,11 @@ void take_shape(OptionTable& table, const ModelConfig& model, const std::string&
     by_default.ffn = 0;
     for (const auto& [name, field] : shape_fields()) {
         if (!given.contains(name) || !shape.contains(field)) continue;
-        if (model.recurrent() && field == std::string("context")) {  // of a window: nothing hangs on it
-            if (!table.given(name)) table.set_default(name, shape[field]);
-            continue;
-        }
+        // A new run may read windows of another length: no weight of a recurrent model hangs on it.
+        const bool free = model.recurrent() && !resumed && field == std::string("context");
         const bool derived = std::string(name) == "ffn-hidden-size" && given[name] == 0;
         if (derived && by_default.ffn_size() == model.ffn_size()) continue;  // a run that goes on asks for the same
-        if (table.given(name) && given[name] != shape[field] && !derived)
+        if (table.given(name) && given[name] != shape[field] && !derived && !free)
             table.refuse(name, fmt::format("the model of {} has {}: leave this out, or start another run from nothing",
                                            source, shape[field].dump()));
         table.set_default(name, shape[field]);

@@ -91,7 +91,7 @@ void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::
 
 /// After parse: the shape of a model that is there already stands for what was not given now. UsageError naming an
 /// option that was given and says something else. `source` is where the model lies.
-void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source);
+void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source, bool resumed);
 
 /// The options that a model from a checkpoint decides.
 std::vector<std::string> shape_options();

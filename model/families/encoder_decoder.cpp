@@ -87,8 +87,10 @@ void add_layer(StageModules& stage, const ModelConfig& config, ParameterStore& s
 void add_embeddings(StageModules& stage, const ModelConfig& config, ParameterStore& store, const StagePlace& place,
                     ParameterId tokens) {
     const auto add = [&](const EmbeddingPlace& which) {
-        stage.modules.push_back(
-            {0, std::make_unique<Embedding>(store, config, tokens, place.slice, place.slices, which)});
+        std::unique_ptr<Module> embedding =
+            std::make_unique<Embedding>(store, config, tokens, place.slice, place.slices, which);
+        if (which.side == Side::sources) embedding = std::make_unique<OfSources>(std::move(embedding));
+        stage.modules.push_back({0, std::move(embedding)});
     };
     add({Side::sources, Lane::hidden, "encoder.", config.source_context, of_source});
     add({Side::inputs, Lane::target, "decoder.", config.context, of_target});

@@ -27,11 +27,6 @@ Real exponentials(Real* s, Real* sum, std::size_t n) {
     return top + std::log(*sum);
 }
 
-void multiply_in_place(Real* y, const Real* x, std::size_t n) {
-    transform(
-        y, n, [](Vector a, Vector b) HWY_ATTR { return hn::Mul(a, b); }, y, x);
-}
-
 Real dot(const Real* x, const Real* y, std::size_t n) {
     return sum_of(
         n, [](Vector a, Vector b) HWY_ATTR { return hn::Mul(a, b); }, x, y);
@@ -50,7 +45,7 @@ void score_gradients(Real* s, Real* dp, const Real* mask, Real log_sum, Real pro
     }
     transform(
         dp, n, [=](Vector p, Vector g, Vector k) HWY_ATTR { return hn::Mul(p, hn::MulSub(g, k, c)); }, s, dp, mask);
-    multiply_in_place(s, mask, n);
+    multiply(s, mask, n);
 }
 
 }  // namespace ulmpi::HWY_NAMESPACE
@@ -60,7 +55,6 @@ HWY_AFTER_NAMESPACE();
 namespace ulmpi {
 
 HWY_EXPORT(exponentials);
-HWY_EXPORT(multiply_in_place);
 HWY_EXPORT(dot);
 HWY_EXPORT(score_gradients);
 
@@ -124,7 +118,7 @@ void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, c
             log_sum[i] = HWY_DYNAMIC_DISPATCH(exponentials)(row + from, &sums[i - b.first], to - from);
             if (drops(call)) {
                 mask_row(mask, call, i, b.keys, to);
-                HWY_DYNAMIC_DISPATCH(multiply_in_place)(row, mask, to);
+                multiply(row, mask, to);
             }
         }
         const Matrix<Real> y = operand(out, call, call.out_stride, b.first, b.last);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <optional>
 
 #include "model/kernels/elementwise.hpp"
 
@@ -81,26 +80,8 @@ Real Embedding::row_factor(std::size_t id, const Context& context) const {
     return scale_ * factors[id % 8];
 }
 
-void Embedding::plan_forward(Rooms& rooms) const {
-    std::optional<OnSources<Rooms>> sources;
-    if (side_ == Side::sources) sources.emplace(rooms);
-    keep(rooms);
-}
-
-void Embedding::forward(Flow& flow, Context& context) const {
-    std::optional<OnSources<Context>> sources;
-    if (side_ == Side::sources) sources.emplace(context);
-    forward_rows(flow, context);
-}
-
-void Embedding::backward(Flow& gradient, Context& context) const {
-    std::optional<OnSources<Context>> sources;
-    if (side_ == Side::sources) sources.emplace(context);
-    backward_rows(gradient, context);
-}
-
 // x_r = sum over slices of scale E[token_r] + P[position_r]
-void Embedding::forward_rows(Flow& flow, Context& context) const {
+void Embedding::forward(Flow& flow, Context& context) const {
     const Range mine = context.rows;
     const View<Real> x = keep(context);
     const View<const Real> table = store_.value(tokens_);
@@ -127,7 +108,7 @@ void Embedding::forward_rows(Flow& flow, Context& context) const {
 
 // dE[token_r] += scale dx_r,  dP[t] += sum over sequences of dx at t. A worker adds to the ids and positions that are
 // its own, in the order of the rows, so that no sum depends on timing.
-void Embedding::backward_rows(Flow& gradient, Context& context) const {
+void Embedding::backward(Flow& gradient, Context& context) const {
     const View<Real> dx = gradient[lane_];
     const DropoutSite site = context.site(dropout_place_, drops_rows_ ? 0 : dropout_);
     if (site.probability > 0) apply_dropout(dx, dx, site, context);

@@ -20,7 +20,7 @@ ParameterId declare_token_embedding(ParameterStore& store, const ModelConfig& co
 /// The ids that slice `slice` holds.
 Range vocabulary_slice(const ModelConfig& config, int slice, int slices);
 
-/// Which tokens are embedded, and where to.
+/// Which tokens are embedded, and where to. One of the sources stands inside OfSources (source_side.hpp).
 struct EmbeddingPlace {
     Side side = Side::inputs;
     Lane lane = Lane::hidden;
@@ -33,7 +33,7 @@ class Embedding : public Module {
 public:
     Embedding(ParameterStore& store, const ModelConfig& config, ParameterId tokens, int slice, int slices,
               const EmbeddingPlace& place = {});
-    void plan_forward(Rooms& rooms) const override;
+    void plan_forward(Rooms& rooms) const override { keep(rooms); }
     void plan_backward(Rooms&) const override {}
     void forward(Flow& flow, Context& context) const override;
     /// The gradient is used up.
@@ -43,8 +43,6 @@ private:
     const std::vector<Token>& tokens_of(const MicroBatch& batch) const {
         return side_ == Side::inputs ? batch.inputs : batch.sources;
     }
-    void forward_rows(Flow& flow, Context& context) const;
-    void backward_rows(Flow& gradient, Context& context) const;
     /// What row `id` of E is multiplied by.
     Real row_factor(std::size_t id, const Context& context) const;
     View<Real> keep(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), width_}); }

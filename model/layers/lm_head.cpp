@@ -130,6 +130,7 @@ void LmHead::add_bias_gradient(View<const Real> dlogits, const Context& context)
 void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const {
     const MicroBatch& batch = context.batch;
     const bool training = context.options.training;
+    const double smoothing = training ? context.options.label_smoothing : 0;
     const std::size_t rows = batch.rows();
     const Factor output = store_.factor(output_);
     const ArenaScope scope(context.shared);
@@ -138,7 +139,6 @@ void LmHead::forward(View<Real> gradient, View<Real> x, Context& context) const 
 
     for (std::size_t first = 0; first < rows; first += chunk) {
         const std::size_t count = std::min(chunk, rows - first);
-        const double smoothing = training ? context.options.label_smoothing : 0;
         const Range mine = context.team.share(count), global{first + mine.first, first + mine.last};
         const Token* targets = batch.targets.data() + first;
         const View<Real> h = all.h.rows({0, count}), logits = all.logits.rows({0, count});

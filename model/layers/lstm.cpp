@@ -131,6 +131,11 @@ LstmGates Lstm::gates_at(const LstmKept& kept, std::size_t row, std::size_t unit
     return {i, i + u, i + 2 * u, i + 3 * u};
 }
 
+std::uint32_t Lstm::whole_row(std::size_t row) const {
+    const std::size_t gate = row / units_.size(), unit = units_.first + row % units_.size();
+    return static_cast<std::uint32_t>(gate * width_ + unit);
+}
+
 // W, or W mask / (1 - p), of which each worker computes some rows: behind a barrier all are there.
 Factor Lstm::weights(const Work& room, const Context& context) const {
     if (!drops(context)) return store_.factor(weight_);
@@ -138,8 +143,7 @@ Factor Lstm::weights(const Work& room, const Context& context) const {
     const DropoutSite site = context.site(place_, weight_dropout_);
     const Range mine = context.team.share(w.rows());
     for (std::size_t row = mine.first; row < mine.last; ++row) {
-        const std::size_t gate = row / units_.size(), unit = units_.first + row % units_.size();
-        context.mask_row(room.weights.row(row), site, static_cast<std::uint32_t>(gate * width_ + unit), 0, width_);
+        context.mask_row(room.weights.row(row), site, whole_row(row), 0, width_);
         multiply(room.weights.row(row), w.row(row), width_);
     }
     return context.shared_factor(room.weights, room.rounded_weights, mine);
@@ -267,8 +271,7 @@ void Lstm::backward_weights(const LstmKept& kept, const Back& room, const Factor
     if (!dropped) return;
     const DropoutSite site = context.site(place_, weight_dropout_);
     for (std::size_t row = mine.first; row < mine.last; ++row) {
-        const std::size_t gate = row / units_.size(), unit = units_.first + row % units_.size();
-        context.mask_row(room.work.weights.row(row), site, static_cast<std::uint32_t>(gate * width_ + unit), 0, width_);
+        context.mask_row(room.work.weights.row(row), site, whole_row(row), 0, width_);
         multiply(room.dweights.row(row), room.work.weights.row(row), width_);
         add(dw.row(row), room.dweights.row(row), width_);
     }

@@ -65,6 +65,8 @@ private:
     View<BFloat16> of_position(Rooms& rooms, std::size_t columns) const {
         return rooms.rounding(rooms.own, {rooms.sequences, columns});
     }
+    /// Of a row of this slice's weights, its row in the whole matrix.
+    std::uint32_t whole_row(std::size_t row) const;
     Factor weights(const Work& room, const Context& context) const;
     void begin_window(const LstmKept& kept, const Context& context) const;
     void end_window(const LstmKept& kept, const Context& context) const;

@@ -148,6 +148,10 @@ class Method:
         """What its figures depend on beside the rows: options, candidates, the model that it starts from."""
         return {}
 
+    def of_rows(self, rows: int) -> dict[str, Any]:
+        """What they depend on besides where there are so many labelled rows."""
+        return {}
+
     def candidates(self, rows: int) -> list[Options]:
         """Among which validation chooses, for so many labelled rows; the first wins among equals."""
         return [{}]

@@ -24,8 +24,8 @@ SCRATCH_RATES = [["--lr", rate] for rate in ("5e-4", "1e-3", "2e-3")]
 
 # fit from the model after stage 2, with as many minutes as it wants.
 WITH_WORDS = ["--stage-2", "off", "--networks", "2", "--minutes", "10000", "--threads-per-rank", "1", "--precision", "bf16"]
-# Where an epoch takes minutes: from so many rows on, so many epochs.
-WITH_WORDS_EPOCHS = {("imdb", "english"): (500, ["--epochs", "8"])}
+# Where an epoch takes minutes: from so many rows on, so many epochs. Fewer rows get what the program finds best.
+WITH_WORDS_EPOCHS = {("imdb", "english"): {500: ["--epochs", "8"], 2000: ["--epochs", "4"], 25000: ["--epochs", "2"]}}
 
 # Stage 2, once a task: passes over its unlabelled text, or tokens of it where a pass takes hours.
 DOMAIN = ["--micro-batch-size", "4", "--global-batch-size", "16", "--threads-per-rank", "1", "--precision", "bf16"]
@@ -210,17 +210,20 @@ class WithWords(Method):
     program: Program
     domain: Domain
 
-    @property
-    def epochs(self) -> tuple[int, list[str]]:
-        """From so many rows on, these options."""
-        return WITH_WORDS_EPOCHS.get((self.domain.task, self.program.model), (0, []))
+    def epochs(self, rows: int) -> tuple[int, list[str]]:
+        """From so many rows on, these options: the step that the rows reach, or the first."""
+        steps = WITH_WORDS_EPOCHS.get((self.domain.task, self.program.model), {0: []})
+        reached = max((least for least in steps if least <= rows), default=min(steps))
+        return reached, steps[reached]
 
     def definition(self) -> dict[str, Any]:
-        own = {"options": WITH_WORDS, "model": self.program.model_identity, "domain": self.domain.folder.name}
-        return own | ({"epochs": self.epochs} if self.epochs[1] else {})
+        return {"options": WITH_WORDS, "model": self.program.model_identity, "domain": self.domain.folder.name}
+
+    def of_rows(self, rows: int) -> dict[str, Any]:
+        return {"epochs": self.epochs(rows)} if self.epochs(rows)[1] else {}
 
     def candidates(self, rows: int) -> list[Options]:
-        least, epochs = self.epochs
+        least, epochs = self.epochs(rows)
         return [{"options": WITH_WORDS + (epochs if rows >= least else [])}]
 
     def prepare(self) -> Shared:

@@ -123,10 +123,13 @@ class Worker:
         shutil.rmtree(folder, ignore_errors=True)
         return Bench(folder, cell.seed, test)
 
+    def definition(self, cell: Cell, method: Method) -> dict[str, Any]:
+        return method.definition() | method.of_rows(len(self.task.rows(cell)))
+
     def tune(self, cell: Cell, method: Method) -> dict[str, Any]:
         """The choice among the method's candidates, by the errors on rows that they were not trained on."""
         records = Records(self.work / "tuned.jsonl")
-        mark = fingerprint(cell, method.definition() | {"train": sha256(self.task.train_file)})
+        mark = fingerprint(cell, self.definition(cell, method) | {"train": sha256(self.task.train_file)})
         if done := records.find(mark):
             return done
         rows, started = self.task.rows(cell), time.time()
@@ -150,7 +153,7 @@ class Worker:
     def report(self, cell: Cell, method: Method, shared: Shared) -> dict[str, Any] | None:
         """The cell's line of results, from a model trained on all its rows; nothing where that line stands already."""
         records = Records(self.work / "results.jsonl")
-        mark = fingerprint(cell, method.definition() | self.task.marks())
+        mark = fingerprint(cell, self.definition(cell, method) | self.task.marks())
         if records.find(mark):
             return None
         chosen = self.tune(cell, method)

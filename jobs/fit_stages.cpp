@@ -34,12 +34,14 @@ FitStages::FitStages(const FitOptions& options, const OptionTable& table, const 
     if (!table.given("micro-batch-size")) layout_.micro_batch = ClassifierStageOptions().layout.micro_batch;
     if (layout_.precision == "auto") layout_.precision = can_multiply_bf16(world) ? "bf16" : "fp32";
     const nlohmann::json values = table.json();
-    for (const char* name : {"tensor-parallel-size", "pipeline-parallel-size", "pipeline-schedule", "micro-batch-size",
-                             "threads-per-rank"}) {
+    for (const char* name : {"tensor-parallel-size", "pipeline-parallel-size", "pipeline-schedule",
+                             "overlap-grad-reduce", "micro-batch-size", "threads-per-rank"}) {
         if (!table.given(name)) continue;
         const nlohmann::json& value = values.at(name);
         layout_words_.push_back(std::string("--") + name);
-        layout_words_.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+        layout_words_.push_back(value.is_string()    ? value.get<std::string>()
+                                : value.is_boolean() ? write_value(value.get<bool>())
+                                                     : value.dump());
     }
     layout_words_.insert(layout_words_.end(), {"--precision", layout_.precision});
 }

@@ -38,15 +38,15 @@ void ParameterStore::round_values() {
     if (rounded_.data() != nullptr) round_to_bfloat16(rounded_.data(), values_.data(), size_);
 }
 
-std::vector<std::span<Real>> ParameterStore::gradients_from(int first_group) {
+std::vector<std::span<Real>> ParameterStore::gradients_of(int first, int end) {
     std::vector<std::span<Real>> spans;
     for (std::size_t i = 0, open = 0; i <= parameters_.size(); ++i) {
-        if (i < parameters_.size() && parameters_[i].group >= first_group) continue;
-        // [open, i) are trained
+        if (i < parameters_.size() && parameters_[i].group >= first && parameters_[i].group < end) continue;
+        // [open, i) are among them
         if (i > open) {
-            const std::size_t first = parameters_[open].offset;
+            const std::size_t begin = parameters_[open].offset;
             const std::size_t last = i < parameters_.size() ? parameters_[i].offset : size_;
-            spans.push_back(gradients().subspan(first, last - first));
+            spans.push_back(gradients().subspan(begin, last - begin));
         }
         open = i + 1;
     }

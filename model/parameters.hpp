@@ -77,8 +77,8 @@ public:
     std::span<Real> values() { return values_.flat(); }
     std::span<const Real> values() const { return values_.flat(); }
     std::span<Real> gradients() { return gradients_.flat(); }
-    /// Those of the groups from `first_group` on, in as few spans as they lie in.
-    std::vector<std::span<Real>> gradients_from(int first_group);
+    /// Those of the groups in [first, end), in as few spans as they lie in.
+    std::vector<std::span<Real>> gradients_of(int first, int end);
     /// The rounded copies; empty with fp32. Whoever changes values writes them too.
     std::span<BFloat16> rounded() { return rounded_.flat(); }
     void round_values();

@@ -149,9 +149,11 @@ void Stage::prepare(const BatchPlan& plan) {
     worker_loss_.assign(threads, 0);
 }
 
-void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& options) {
+void Stage::start(const std::vector<MicroBatch>& batches, const PassOptions& options, GradientWatch* watch) {
     batches_ = &batches;
     options_ = &options;
+    watch_ = watch;
+    gone_back_ = 0;
     std::fill(worker_loss_.begin(), worker_loss_.end(), 0.0);
     sees_.clear();
     for (const MicroBatch& batch : batches) {
@@ -325,8 +327,11 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     Passage& mine = passage(slot, team);
     Context& context = *mine.context;
     team.barrier();
-    for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made)
+    const bool watched = team.leader() && ++gone_back_ == batches_->size() && watch_ != nullptr;
+    for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made) {
+        if (watched) watch_->whole_from(made->group + 1);
         made->module->backward(mine.gradient, context);
+    }
     if (team.leader()) {
         most_used_.kept = std::max(most_used_.kept, context.kept.most_used());
         most_used_.shared = std::max(most_used_.shared, context.shared.most_used());

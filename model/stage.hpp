@@ -13,6 +13,15 @@
 
 namespace ulmpi {
 
+/// Is told, by the leader of a rank's team, as the gradients of a pass become whole.
+class GradientWatch {
+public:
+    virtual ~GradientWatch() = default;
+    /// Those of the groups from `group` on, of this rank. Called again with the same group it lets what was begun go
+    /// on.
+    virtual void whole_from(int group) = 0;
+};
+
 /// Declares its parameters when built; the store is allocated afterwards. Activations are allocated by prepare().
 class Stage : public PipelineStage {
 public:
@@ -23,8 +32,9 @@ public:
     ActivationBytes activation_bytes(const BatchPlan& plan) const;
     /// Makes that room.
     void prepare(const BatchPlan& plan);
-    /// The micro-batches of the coming pass, and what holds for all of them. Both must outlive it.
-    void start(const std::vector<MicroBatch>& batches, const PassOptions& options);
+    /// The micro-batches of the coming pass, what holds for all of them, and who watches its gradients, if anybody. All
+    /// must outlive it.
+    void start(const std::vector<MicroBatch>& batches, const PassOptions& options, GradientWatch* watch = nullptr);
     /// Which gradients go over this stage's edges, and whether it computes any, with the groups below `first` frozen.
     GradientEdges gradient_edges(int first_trained_group) const;
     bool trains_modules(int first_trained_group) const;
@@ -103,6 +113,8 @@ private:
     std::vector<ArenaMemory> own_;
     const std::vector<MicroBatch>* batches_ = nullptr;
     const PassOptions* options_ = nullptr;
+    GradientWatch* watch_ = nullptr;
+    std::size_t gone_back_ = 0;  ///< micro-batches of the pass; the leader counts
     /// Of each micro-batch: which keys rows see, where it is not all before them.
     struct Sees {
         std::vector<KeyRange> keys, source_keys, memory_keys;

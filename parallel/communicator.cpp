@@ -32,6 +32,15 @@ void Request::wait() {
     requests_.clear();
 }
 
+bool Request::done() {
+    if (requests_.empty()) return true;
+    int all = 0;
+    checked(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &all, MPI_STATUSES_IGNORE),
+            "MPI_Testall");
+    if (all != 0) requests_.clear();
+    return all != 0;
+}
+
 Communicator::Communicator(MPI_Comm comm) : comm_(comm) {
     if (comm_ != MPI_COMM_NULL) MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
 }
@@ -76,11 +85,21 @@ void Communicator::all_reduce(void* data, std::size_t count, std::size_t element
     if (size() == 1) return;
     const During phase(timeline_, Phase::all_reduce, count * element);
     auto* bytes = static_cast<std::byte*>(data);
-    const std::size_t most = std::min(piece, reduced_by_a_rank * static_cast<std::size_t>(size()) / element);
+    const std::size_t most = piece_of(element);
     for (std::size_t done = 0; done < count; done += most) {
         const int n = static_cast<int>(std::min(most, count - done));
         checked(MPI_Allreduce(MPI_IN_PLACE, bytes + done * element, n, type, op, comm_), "MPI_Allreduce");
     }
+}
+
+Request Communicator::begin_all_reduce(void* data, std::size_t count, MPI_Datatype type, MPI_Op op) const {
+    MPI_Request request = MPI_REQUEST_NULL;
+    checked(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(count), type, op, comm_, &request), "MPI_Iallreduce");
+    return Request({request});
+}
+
+std::size_t Communicator::piece_of(std::size_t element) const {
+    return std::min(piece, reduced_by_a_rank * static_cast<std::size_t>(size()) / element);
 }
 
 void Communicator::broadcast_bytes(std::span<std::byte> inout, int root) const {

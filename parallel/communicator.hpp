@@ -49,6 +49,8 @@ public:
     }
     ~Request() { wait(); }
     void wait();
+    /// Whether it is done; lets MPI work at it.
+    bool done();
 
 private:
     std::vector<MPI_Request> requests_;
@@ -89,6 +91,17 @@ public:
     void all_reduce_min(std::span<T> inout) const {  ///< collective
         all_reduce(inout.data(), inout.size(), sizeof(T), mpi_type<T>(), MPI_MIN);
     }
+    /// Begins a sum and returns at once; `inout` is left alone until the request is done. At most most_at_once
+    /// elements.
+    template <typename T>
+    [[nodiscard]] Request begin_all_reduce_sum(std::span<T> inout) const {  ///< collective
+        return begin_all_reduce(inout.data(), inout.size(), mpi_type<T>(), MPI_SUM);
+    }
+    /// Elements that a sum takes in one piece: its operand needs room once more.
+    template <typename T>
+    std::size_t most_at_once() const {
+        return piece_of(sizeof(T));
+    }
     template <typename T>
     void broadcast(std::span<T> inout, int root) const {  ///< collective
         broadcast_bytes(std::as_writable_bytes(inout), root);
@@ -115,6 +128,8 @@ public:
 private:
     explicit Communicator(MPI_Comm comm);
     void all_reduce(void* data, std::size_t count, std::size_t element, MPI_Datatype type, MPI_Op op) const;
+    Request begin_all_reduce(void* data, std::size_t count, MPI_Datatype type, MPI_Op op) const;
+    std::size_t piece_of(std::size_t element) const;
     void broadcast_bytes(std::span<std::byte> inout, int root) const;
     std::vector<std::byte> all_gather_bytes(std::span<const std::byte> mine) const;
     void receive_bytes(std::span<std::byte> out, int peer, int tag) const;

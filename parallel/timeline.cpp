@@ -19,6 +19,7 @@ void Timeline::restart() {
     totals_ = {};
     entries_.clear();
     cut_ = false;
+    early_bytes_ = summed_bytes_ = 0;
     start_ = charged_ = Clock::now();
     for (Open& open : open_) open.begin = start_;
 }
@@ -86,6 +87,13 @@ std::string phase_table(const std::vector<PhaseSummary>& phases) {
                             100 * phase.least_share, 100 * phase.most_share,
                             phase.bytes > 0 ? format_bytes(phase.bytes) : "");
     return text;
+}
+
+std::optional<double> early_share(const Timeline& timeline, const Communicator& ranks) {
+    std::array<std::uint64_t, 2> bytes{timeline.early_bytes(), timeline.summed_bytes()};
+    ranks.all_reduce_sum(std::span<std::uint64_t>(bytes));
+    if (bytes[1] == 0) return std::nullopt;
+    return static_cast<double>(bytes[0]) / static_cast<double>(bytes[1]);
 }
 
 std::string chrome_trace(const Timeline& timeline, const Communicator& ranks) {

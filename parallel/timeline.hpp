@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,13 @@ public:
 
     void enter(Phase phase, std::uint64_t bytes = 0);
     void leave();
+    /// Of so many bytes that were summed over ranks, these were there before anybody waited for them.
+    void overlapped(std::uint64_t early, std::uint64_t all) {
+        early_bytes_ += early;
+        summed_bytes_ += all;
+    }
+    std::uint64_t early_bytes() const { return early_bytes_; }
+    std::uint64_t summed_bytes() const { return summed_bytes_; }
 
 private:
     struct Open {
@@ -79,6 +87,7 @@ private:
     std::vector<Entry> entries_;
     std::size_t most_entries_ = 0;
     bool cut_ = false;
+    std::uint64_t early_bytes_ = 0, summed_bytes_ = 0;
     Clock::time_point start_ = Clock::now(), charged_ = start_;
 };
 
@@ -108,6 +117,10 @@ struct PhaseSummary {
 std::vector<PhaseSummary> summarize(const Timeline& timeline, const Communicator& ranks);
 /// A table for people: shares of the time, mean, least and most over the ranks, and what all of them sent.
 std::string phase_table(const std::vector<PhaseSummary>& phases);
+
+/// What share of the bytes that were summed while backward ran was there before anybody waited; nothing if none were
+/// summed. Collective; the same on every rank.
+std::optional<double> early_share(const Timeline& timeline, const Communicator& ranks);
 
 /// The entries of all ranks as a Chrome trace (JSON), which Perfetto and chrome://tracing open: a track a rank,
 /// microseconds from the start. Collective; the text on rank 0, empty elsewhere.

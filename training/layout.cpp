@@ -26,6 +26,8 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.range("pipeline-parallel-size", 1, 4096);
     table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
     table.choices("pipeline-schedule", {"gpipe", "1f1b"});
+    table.add("overlap-grad-reduce", o.overlap,
+              "replicas begin to add up the gradients while backward still runs: where MPI works by itself meanwhile");
     table.add("micro-batch-size", o.micro_batch,
               "sequences that may go through the model together: memory grows with it", "sequences");
     table.range("micro-batch-size", 1, 1 << 20);
@@ -39,7 +41,7 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
 
 Layout resolve_layout(const LayoutOptions& o, int ranks, int threads) {
     return {extents_for(ranks, o.pipeline_parallel, o.tensor_parallel), pipeline_schedule_from(o.schedule),
-            o.threads > 0 ? o.threads : threads, o.precision == "bf16" ? Precision::bf16 : Precision::fp32};
+            o.threads > 0 ? o.threads : threads, o.precision == "bf16" ? Precision::bf16 : Precision::fp32, o.overlap};
 }
 
 Layout layout_from(const LayoutOptions& o, const Communicator& world) {

@@ -15,6 +15,7 @@ namespace ulmpi {
 struct LayoutOptions {
     int tensor_parallel = 1, pipeline_parallel = 1;
     std::string schedule = "1f1b";
+    bool overlap = false;         ///< sums of gradients begin while backward runs
     std::size_t micro_batch = 8;  ///< sequences that may go through the model together
     int threads = 0;              ///< per rank; 0: the usable cores of the node, divided by its ranks
     std::string precision = "fp32";
@@ -27,6 +28,7 @@ struct Layout {
     PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
     int threads = 1;
     Precision precision = Precision::fp32;
+    bool overlap = false;
 };
 
 /// The layout that options ask for on so many ranks, with `threads` where they ask for none. Pure; UsageError where it

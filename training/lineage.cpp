@@ -22,7 +22,7 @@ constexpr std::array<const char*, 7> inputs{"data",      "train",        "valid"
 
 // They say where a run lives, what it writes, and how the ranks share the work: nothing of what is learned.
 // A vocabulary is taken over where parent and data, which are told apart, differ in it.
-constexpr std::array<std::string_view, 17> of_the_job{"run",
+constexpr std::array<std::string_view, 18> of_the_job{"run",
                                                       "resume",
                                                       "init-from",
                                                       "transfer-vocabulary",
@@ -37,6 +37,7 @@ constexpr std::array<std::string_view, 17> of_the_job{"run",
                                                       "tensor-parallel-size",
                                                       "pipeline-parallel-size",
                                                       "pipeline-schedule",
+                                                      "overlap-grad-reduce",
                                                       "micro-batch-size",
                                                       "threads-per-rank"};
 

@@ -61,6 +61,8 @@ std::string end_profile(const RankModel& model, const std::string& file, double 
     const Communicator& all = model.topology.all;
     const double seconds = broadcast_value(model.timeline.seconds(), all, 0), gflops = flops / seconds * 1e-9;
     std::string text = phase_table(summarize(model.timeline, all));
+    if (const std::optional<double> early = early_share(model.timeline, all))
+        text += fmt::format("  {:.0f} % of the gradients' sums were there when backward ended\n", 100 * *early);
     std::string note;
     if (flops > 0) text += fmt::format("  {:.0f} GFLOP/s", gflops);
     if (!file.empty()) {

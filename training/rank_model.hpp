@@ -56,7 +56,10 @@ public:
         return {optimizer->first_moments(), optimizer->second_moments(), optimizer->average(),
                 states ? &states->tensors() : nullptr};
     }
-    Trainee trainee() { return {stage, store, *optimizer, topology, layout.schedule, layout.threads}; }
+    Trainee trainee() {
+        return {
+            stage, store, *optimizer, topology, layout.schedule, layout.threads, overlap_from_bytes(layout.overlap)};
+    }
     /// Replicas learn the states of each other's streams, so that any can be saved. Collective.
     void share_states();
     /// Parameters of the whole model. Collective.

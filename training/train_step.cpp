@@ -35,17 +35,6 @@ void play(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOp
                   topology.pipeline, team, topology.timeline);
 }
 
-// Tied embeddings live on the first and the last stage, each with the gradient of its own use. What is frozen has none.
-void sum_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
-    team.single([&] {
-        ParameterStore& store = trainee.parameters;
-        if (const auto shared = trainee.stage.shared_embedding(); shared && options.first_trained_group == 0)
-            trainee.topology.ends.all_reduce_sum(store.gradient(*shared).flat());
-        for (const std::span<Real> trained : store.gradients_from(options.first_trained_group))
-            trainee.topology.data.all_reduce_sum(trained);
-    });
-}
-
 // Of what every worker holds: its share of each counted tensor.
 double sum_of_squared_gradients(Trainee& trainee, const PassOptions& options, const Team& team) {
     double mine = 0;
@@ -79,11 +68,13 @@ void check_finite(const StepResult& result, double own_squares, std::uint64_t st
 StepResult train_step(Trainee& trainee, const std::vector<MicroBatch>& batches, const PassOptions& options,
                       const GroupRates& rates, double max_gradient_norm, std::uint64_t step) {
     const Topology& topology = trainee.topology;
-    trainee.stage.start(batches, options);
+    GradientSums sums(trainee.parameters, topology,
+                      {options.first_trained_group, trainee.stage.shared_embedding(), trainee.bucket_bytes});
+    trainee.stage.start(batches, options, &sums);
     StepResult result;
     run_team(trainee.threads, [&](const Team& team) {
         play(trainee, batches, options, team);
-        sum_gradients(trainee, options, team);
+        team.single([&] { sums.finish(); });
         const During phase(team.leader() ? topology.timeline : nullptr, Phase::optimizer);
         const double squares = sum_of_squared_gradients(trainee, options, team);
         team.single([&] {

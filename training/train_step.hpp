@@ -6,6 +6,7 @@
 #include "model/stage.hpp"
 #include "parallel/pipeline_schedule.hpp"
 #include "parallel/topology.hpp"
+#include "training/gradient_sums.hpp"
 #include "training/optimizer.hpp"
 
 namespace ulmpi {
@@ -24,6 +25,7 @@ struct Trainee {
     const Topology& topology;
     PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
     int threads = 1;
+    std::size_t bucket_bytes = no_overlap;  ///< from how many on a sum of gradients begins before backward ends
 };
 
 /// Forward and backward of all micro-batches, gradients summed over the replicas, clipped, and one AdamW update.

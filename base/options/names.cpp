@@ -101,6 +101,7 @@ constexpr const char* options[]{
     "pipeline-parallel-size",
     "pp",
     "pipeline-schedule",
+    "overlap-grad-reduce",
     "micro-batch-size",
     "global-batch-size",
     "threads-per-rank",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "parallel/running_sums.hpp"
 
 namespace ulmpi {
 namespace {
@@ -35,6 +36,32 @@ TYPED_TEST(CommunicatorTest, Reductions) {
             ASSERT_EQ(sum[i], static_cast<TypeParam>(ranks * static_cast<int>(i) + ranks * (ranks - 1) / 2));
             ASSERT_EQ(most[i], static_cast<TypeParam>(ranks));
             ASSERT_EQ(least[i], static_cast<TypeParam>(1));
+        }
+    }
+}
+
+// Whether anybody lets them go on meanwhile or not, whatever is added when; the last are several pieces each.
+TYPED_TEST(CommunicatorTest, RunningSums) {
+    const int ranks = this->world.size(), rank = this->world.rank();
+    for (const int calls : {0, 1, 1000}) {
+        RunningSums<TypeParam> sums(this->world);
+        std::vector<std::vector<TypeParam>> spans;
+        std::uint64_t bytes = 0;
+        for (const std::size_t n : {0UL, 1UL, 5UL, 10000UL, 2200003UL, 7UL, 1500000UL}) {
+            std::vector<TypeParam>& span = spans.emplace_back(n);
+            for (std::size_t i = 0; i < n; ++i) span[i] = static_cast<TypeParam>(static_cast<int>(i) + rank);
+            sums.add(std::span(span));
+            bytes += n * sizeof(TypeParam);
+            for (int call = 0; call < calls * (1 + rank); ++call) sums.progress();
+        }
+        sums.finish();
+        for (const std::vector<TypeParam>& span : spans)
+            for (std::size_t i = 0; i < span.size(); ++i)
+                ASSERT_EQ(span[i], static_cast<TypeParam>(ranks * static_cast<int>(i) + ranks * (ranks - 1) / 2));
+        EXPECT_EQ(sums.bytes(), ranks > 1 ? bytes : 0);
+        EXPECT_LE(sums.early_bytes(), sums.bytes());
+        if (calls == 0) {
+            EXPECT_EQ(sums.early_bytes(), 0u);
         }
     }
 }

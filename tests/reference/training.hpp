@@ -17,7 +17,7 @@ struct Layout {
 
 /// Collective to make. Holds room for steps of up to `micro_batches` of up to `sequences` full sequences, with GPipe
 /// `at_most` (0: all) of them at a time, and for `documents` in several of them. With `streams`, sequence s of a step
-/// begins with the state that it left in the step before.
+/// begins with the state that it left in the step before. The sum of each group's gradients begins while backward runs.
 struct Training {
     Training(const ModelConfig& config, const HeadConfig& head, const Communicator& world, const Layout& layout,
              std::size_t sequences, int micro_batches, int at_most = 0, std::size_t documents = 0,
@@ -34,7 +34,7 @@ struct Training {
                config.source_context},
           stage(config, head, store, place, topology.tensor),
           optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
-          trainee{stage, store, optimizer, topology, layout.schedule, layout.threads} {
+          trainee{stage, store, optimizer, topology, layout.schedule, layout.threads, /*bucket_bytes=*/1} {
         stage.prepare(plan);
         if (streams > 0) states.emplace(stage.states(), streams);
     }

@@ -1,6 +1,7 @@
 #include "checkpoints/checkpoint_writer.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/files/descriptor.hpp"
 #include "base/files/direct_writer.hpp"

@@ -1,6 +1,7 @@
 #include "checkpoints/commands.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cstdio>
 
@@ -20,9 +21,6 @@ namespace ulmpi {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Paths may hold bytes that are no UTF-8.
-void print_json(const Json& line) { print_line(line.dump(-1, ' ', false, Json::error_handler_t::replace)); }
 
 void declare_path(OptionTable& options, std::string& path, const std::string& which, const std::string& more = "") {
     options.add("model", path, "a checkpoint, or a run folder: " + which, "PATH");

@@ -1,6 +1,7 @@
 #include "checkpoints/ensemble.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <iterator>

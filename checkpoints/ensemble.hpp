@@ -3,7 +3,6 @@
 // words (finetune/stacking.hpp): asked like one.
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 

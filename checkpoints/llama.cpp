@@ -1,6 +1,7 @@
 #include "checkpoints/llama.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <set>
@@ -11,7 +12,7 @@
 namespace ulmpi {
 namespace {
 
-using Json = nlohmann::json;
+using nlohmann::json;
 
 constexpr double rotary_base = 10000;  // model/kernels/rotary.hpp
 constexpr std::size_t largest_size = std::size_t{1} << 31, most_layers = std::size_t{1} << 16;
@@ -42,11 +43,11 @@ const std::set<std::string> inert{"_attn_implementation",
 // Reads a JSON object key by key; what nobody asked for is refused at the end. null stands for a missing value.
 class Reader {
 public:
-    Reader(const Json& object, std::string place) : object_(object), place_(std::move(place)) {
+    Reader(const json& object, std::string place) : object_(object), place_(std::move(place)) {
         check_usage(object.is_object(), place_ + " is not an object of keys and values");
     }
 
-    const Json* find(const std::string& key) {
+    const json* find(const std::string& key) {
         asked_.insert(key);
         const auto found = object_.find(key);
         return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -54,12 +55,12 @@ public:
 
     [[noreturn]] void refuse(const std::string& key, const std::string& why) const {
         throw UsageError(fmt::format("{}: {} is {}, and {}", place_, key,
-                                     object_.at(key).dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 100),
+                                     object_.at(key).dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 100),
                                      why));
     }
 
     std::size_t size(const std::string& key, std::size_t most = largest_size) {
-        const Json* value = find(key);
+        const json* value = find(key);
         check_usage(value != nullptr, fmt::format("{} has no {}", place_, key));
         if (!value->is_number_integer() || *value < 1 || *value > most)
             refuse(key, fmt::format("a whole number from 1 to {} is needed", most));
@@ -67,21 +68,21 @@ public:
     }
 
     double number(const std::string& key, double missing) {
-        const Json* value = find(key);
+        const json* value = find(key);
         if (value == nullptr) return missing;
         if (!value->is_number() || !std::isfinite(value->get<double>())) refuse(key, "a number is needed");
         return value->get<double>();
     }
 
     bool flag(const std::string& key) {
-        const Json* value = find(key);
+        const json* value = find(key);
         if (value != nullptr && !value->is_boolean()) refuse(key, "true or false is needed");
         return value != nullptr && value->get<bool>();
     }
 
     /// Missing, or nothing but `only`.
-    void expect(const std::string& key, const Json& only) {
-        const Json* value = find(key);
+    void expect(const std::string& key, const json& only) {
+        const json* value = find(key);
         if (value != nullptr && *value != only) refuse(key, "only " + only.dump() + " is implemented");
     }
 
@@ -94,7 +95,7 @@ public:
     }
 
 private:
-    const Json& object_;
+    const json& object_;
     std::string place_;
     std::set<std::string> asked_;
 };
@@ -104,7 +105,7 @@ void check_rotary(Reader& config) {
     config.expect("rope_theta", rotary_base);
     config.expect("partial_rotary_factor", 1.0);
     for (const char* key : {"rope_scaling", "rope_parameters"}) {
-        const Json* value = config.find(key);
+        const json* value = config.find(key);
         if (value == nullptr) continue;
         Reader rope(*value, std::string("config.json, ") + key);
         rope.expect("rope_type", "default");
@@ -117,11 +118,11 @@ void check_rotary(Reader& config) {
 
 }  // namespace
 
-ModelConfig llama_model(const Json& config) {
+ModelConfig llama_model(const json& config) {
     Reader reader(config, "config.json");
     check_usage(reader.find("architectures") != nullptr || reader.find("model_type") != nullptr,
                 "config.json names no architectures: it is not one of transformers' models");
-    reader.expect("architectures", Json::array({"LlamaForCausalLM"}));
+    reader.expect("architectures", json::array({"LlamaForCausalLM"}));
     reader.expect("model_type", "llama");
 
     ModelConfig model;
@@ -139,11 +140,11 @@ ModelConfig llama_model(const Json& config) {
     model.attention_dropout = reader.number("attention_dropout", 0);
     model.tied = reader.flag("tie_word_embeddings");
     check_model(model);
-    if (const Json* groups = reader.find("num_key_value_heads"); groups != nullptr && *groups != model.heads)
+    if (const json* groups = reader.find("num_key_value_heads"); groups != nullptr && *groups != model.heads)
         reader.refuse("num_key_value_heads", fmt::format("attention with fewer heads of keys and values than the {} of "
                                                          "num_attention_heads is not implemented",
                                                          model.heads));
-    if (const Json* head = reader.find("head_dim"); head != nullptr && *head != model.head_size())
+    if (const json* head = reader.find("head_dim"); head != nullptr && *head != model.head_size())
         reader.refuse("head_dim",
                       fmt::format("only hidden_size / num_attention_heads, {}, is implemented", model.head_size()));
     reader.expect("hidden_act", "silu");
@@ -154,7 +155,7 @@ ModelConfig llama_model(const Json& config) {
     return model;
 }
 
-Json llama_config(const ModelConfig& model) {
+json llama_config(const ModelConfig& model) {
     const auto expect = [](const char* option, const std::string& value, const std::string& wanted) {
         check_usage(value == wanted, fmt::format("the model was made with {} {}: a Llama of transformers needs {}",
                                                  option, value, wanted));

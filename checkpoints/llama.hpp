@@ -3,7 +3,7 @@
 // positions (both turn halves of a head) and no biases; only names differ, and that queries, keys and values are one
 // matrix here.
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

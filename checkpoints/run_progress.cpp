@@ -1,6 +1,7 @@
 #include "checkpoints/run_progress.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <cstdlib>

@@ -2,7 +2,7 @@
 // How far a run is: `progress` in the metadata of its checkpoints.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 
 namespace ulmpi {

@@ -1,6 +1,7 @@
 #include "checkpoints/run_record.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/quoted.hpp"

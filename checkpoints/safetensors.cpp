@@ -16,7 +16,7 @@
 namespace ulmpi {
 namespace {
 
-using Json = nlohmann::json;
+using nlohmann::json;
 
 constexpr std::uint64_t longest_header = 100'000'000;  // bytes, as safetensors' own reader has it
 constexpr int deepest = 3;                             // {"name": {"shape": [
@@ -41,45 +41,45 @@ std::uint64_t length_of_header(FileDescriptor& file, const std::filesystem::path
 
 // Deeper nesting than the format has, and names given twice, are refused while the text is read: the one costs memory,
 // the other would hide a tensor.
-Json parse_header(const std::string& text, const std::filesystem::path& path) {
+json parse_header(const std::string& text, const std::filesystem::path& path) {
     std::vector<std::set<std::string>> names(deepest + 2);  // by depth
-    const auto look = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    const auto look = [&](int depth, json::parse_event_t event, json& parsed) {
         const auto level = static_cast<std::size_t>(depth);
-        if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start) {
+        if (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) {
             if (depth >= deepest) refuse(path, "its header is nested too deeply");
             names[level + 1].clear();
-        } else if (event == Json::parse_event_t::key) {
+        } else if (event == json::parse_event_t::key) {
             const auto& name = parsed.get_ref<const std::string&>();
             if (!names[level].insert(name).second) refuse(path, "its header has " + shown_name(name) + " twice");
         }
         return true;
     };
     try {
-        return Json::parse(text, look);
-    } catch (const Json::exception& error) {
+        return json::parse(text, look);
+    } catch (const json::exception& error) {
         refuse(path, "its header is not JSON (" + json_problem(error) + ")");
     }
 }
 
-std::uint64_t unsigned_of(const Json& value, const std::string& what, const std::filesystem::path& path) {
+std::uint64_t unsigned_of(const json& value, const std::string& what, const std::filesystem::path& path) {
     if (!value.is_number_unsigned()) refuse(path, what + " is no whole number");
     return value.get<std::uint64_t>();
 }
 
 // `data` is where the header ends.
-SafetensorsTensor tensor_of(const std::string& name, const Json& entry, std::uint64_t data, std::uint64_t data_bytes,
+SafetensorsTensor tensor_of(const std::string& name, const json& entry, std::uint64_t data, std::uint64_t data_bytes,
                             const std::filesystem::path& path) {
     const std::string shown = shown_name(name);
     for (const char* field : {"dtype", "shape", "data_offsets"})
         if (!entry.is_object() || !entry.contains(field)) refuse(path, fmt::format("{} has no {}", shown, field));
-    const Json &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
+    const json &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
     const auto type = std::ranges::find_if(types, [&](const auto& known) { return dtype == known.second; });
     check_usage(type != std::end(types), fmt::format("{}: {} has the type {}, and only F32, F16 and BF16 are read",
                                                      quoted(path), shown, dtype.dump().substr(0, 60)));
     SafetensorsTensor tensor{name, type->first, {}};
     if (!shape.is_array() || shape.size() > 4) refuse(path, "the shape of " + shown + " is no list of up to 4 numbers");
     std::uint64_t size = element_size(tensor.type);
-    for (const Json& extent : shape) {
+    for (const json& extent : shape) {
         tensor.shape.push_back(unsigned_of(extent, "the shape of " + shown, path));
         if (__builtin_mul_overflow(size, tensor.shape.back(), &size)) refuse(path, shown + " is too large to be true");
     }
@@ -118,7 +118,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     std::string text(length_of_header(file_, path, file_bytes), '\0');
     const std::uint64_t data = sizeof(std::uint64_t) + text.size();
     if (file_.read(text.data(), text.size()) < text.size()) refuse(path, "it became shorter");
-    const Json header = parse_header(text, path);
+    const json header = parse_header(text, path);
     if (!header.is_object()) refuse(path, "its header is no object");
     for (const auto& [name, entry] : header.items())
         if (name != "__metadata__") tensors_.push_back(tensor_of(name, entry, data, file_bytes - data, path));
@@ -177,7 +177,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
 }
 
 std::string shown_name(const std::string& name) {
-    return Json(name.substr(0, 100)).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return json(name.substr(0, 100)).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::string shown_shape(const Dims& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }

@@ -25,7 +25,7 @@ namespace ulmpi {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using nlohmann::json;
 
 constexpr const char* config_file = "config.json";
 constexpr const char* weights_file = "model.safetensors";
@@ -33,14 +33,14 @@ constexpr const char* index_file = "model.safetensors.index.json";
 constexpr const char* tokenizer_file = "tokenizer.json";
 constexpr std::uintmax_t largest_json = std::uintmax_t{1} << 28;
 
-Json read_json(const fs::path& path) {
+json read_json(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     check_usage(file.is_open() && fs::is_regular_file(path),
                 "cannot open " + quoted(path) + "; --from needs a folder that transformers' save_pretrained wrote");
     check_usage(fs::file_size(path) <= largest_json, quoted(path) + " has more than 256 MiB");
     try {
-        return Json::parse(file);
-    } catch (const Json::exception& error) {
+        return json::parse(file);
+    } catch (const json::exception& error) {
         throw UsageError(quoted(path) + " is not valid JSON (" + json_problem(error) + ")");
     }
 }
@@ -100,7 +100,7 @@ private:
 
     // What the index says of each tensor must be so.
     void open_all_of_index() {
-        const Json index = read_json(folder_ / index_file);
+        const json index = read_json(folder_ / index_file);
         check_usage(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
                     quoted(folder_ / index_file) + " has no weight_map of tensors and files");
         std::map<std::string, std::set<std::string>> tensors_of;
@@ -207,7 +207,7 @@ ElementType import_model(const fs::path& folder, const fs::path& to, std::option
     check_usage(fs::is_directory(folder), quoted(folder) +
                                               " is no folder; --from needs one that transformers' "
                                               "save_pretrained wrote");
-    const Json config = read_json(folder / config_file);
+    const json config = read_json(folder / config_file);
     ModelConfig model = llama_model(config);
     const Tokenizer tokenizer = Tokenizer::load(folder);
     check_usage(tokenizer.vocabulary_size() == model.vocabulary,
@@ -241,13 +241,13 @@ void export_model(const fs::path& checkpoint, const fs::path& to) {
                             quoted(checkpoint), to_string(model.architecture)));
     const Tokenizer tokenizer = Tokenizer::from_json(info.tokenizer_json, checkpoint.string());
     const std::string end_of_text(Tokenizer::end_of_text_piece);
-    Json config = llama_config(model);
+    json config = llama_config(model);
     config["bos_token_id"] = config["eos_token_id"] = tokenizer.end_of_text();
     config["pad_token_id"] = nullptr;
     const std::vector<MappedTensor> tensors = llama_tensors(model);
     check_tensors(info, tensors, checkpoint);
     config["dtype"] = config["torch_dtype"] = torch_name(info.tensors.front().type);
-    const Json tokenizer_config{{"tokenizer_class", "PreTrainedTokenizerFast"},
+    const json tokenizer_config{{"tokenizer_class", "PreTrainedTokenizerFast"},
                                 {"bos_token", end_of_text},
                                 {"eos_token", end_of_text},
                                 {"clean_up_tokenization_spaces", false},

@@ -27,6 +27,7 @@ function(add_floor name)
   add_library(${name} STATIC ${arg_SOURCES})
   target_link_libraries(${name} PUBLIC ulmpi_options ${arg_LIBRARIES})
   target_compile_definitions(${name} PUBLIC ${arg_DEFINITIONS})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${ULMPI_UNITY} UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
 # add_ulmpi_test(NAME [RANKS 1 2 4] SOURCES ... LIBRARIES ...): one executable; run once, or once per rank count.
@@ -36,6 +37,7 @@ function(add_ulmpi_test name)
     set(arg_TIMEOUT 400)
   endif()
   add_executable(${name} ${arg_SOURCES})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${ULMPI_UNITY} UNITY_BUILD_BATCH_SIZE 12)
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} test_main)
   set(environment "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1"
     "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_hwloc_base_binding_policy=none"

@@ -47,10 +47,6 @@ struct TextInput {
     int thread_count() const { return threads > 0 ? threads : omp_get_max_threads(); }
 };
 
-void print_json(const nlohmann::ordered_json& line) {
-    print_line(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
-
 /// For an output that is one file: it must not be there, and the folder above it must be.
 void prepare_output(const std::filesystem::path& output, bool overwrite) {
     std::error_code failure;

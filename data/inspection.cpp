@@ -19,8 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void print_json(const Json& line) { print_line(line.dump(-1, ' ', false, Json::error_handler_t::replace)); }
-
 /// Bytes that no terminal takes for a command: controls are escaped, the rest passes.
 std::string printable(std::string_view text, std::size_t limit) {
     std::string shown;

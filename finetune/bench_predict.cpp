@@ -1,6 +1,7 @@
 #include "finetune/bench_predict.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -85,7 +86,7 @@ int bench_predict_command(std::span<const std::string> arguments, const Communic
     record["threads"] = judge.model().layout.threads;
     record["ranks"] = world.size();
     record["layout"] = to_string(judge.model().layout.extents);
-    if (world.rank() == 0) print_line(record.dump());
+    if (world.rank() == 0) print_json(record);
     return 0;
 }
 

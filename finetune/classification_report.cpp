@@ -1,6 +1,7 @@
 #include "finetune/classification_report.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 #include "finetune/classifier.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "finetune/classifier_spec.hpp"
 #include "finetune/distillation.hpp"

@@ -1,6 +1,7 @@
 #include "finetune/classifier_spec.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/files/line_reader.hpp"

@@ -1,6 +1,7 @@
 #include "finetune/classifier_task.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "data/chunks.hpp"

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "finetune/classification_report.hpp"
 #include "finetune/classifier.hpp"
@@ -34,7 +35,7 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
     const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
                                           {o.layout.micro_batch, stored.config.context}, world);
     const Record record = score_record("valid", *score_dataset(*model, dataset, stride, o.layout.micro_batch, true));
-    if (world.rank() == 0) print_line(record.dump());
+    if (world.rank() == 0) print_json(record);
     return 0;
 }
 
@@ -54,7 +55,7 @@ int evaluate_classifier(const StoredModel& stored, const Options& o, const Commu
         fmt::print(stderr, "note: {} texts of {} are longer than {} tokens and are cut\n", set.cut, o.test,
                    classifier.max_length);
     fmt::print(stderr, "{}", report.table());
-    print_line(report.record("test", true).dump());
+    print_json(report.record("test", true));
     return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "jobs/chain.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <fstream>

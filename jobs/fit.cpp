@@ -1,6 +1,7 @@
 #include "jobs/fit.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/files/publish.hpp"
 #include "checkpoints/run_record.hpp"

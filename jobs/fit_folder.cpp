@@ -1,6 +1,7 @@
 #include "jobs/fit_folder.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <fstream>

@@ -1,6 +1,7 @@
 #include "jobs/fit_stages.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 

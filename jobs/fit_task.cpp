@@ -1,6 +1,7 @@
 #include "jobs/fit_task.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -119,7 +120,7 @@ void show(const fs::path& folder, const ChainRecord& chain, bool for_people) {
             if (run.valid_loss) line["valid_loss"] = *run.valid_loss;
             if (run.error) line["error"] = *run.error;
             if (runs && run.seconds_left) line["seconds_left"] = number(std::round(*run.seconds_left));
-            print_line(line.dump());
+            print_json(line);
         }
         if (state.starts_with("stopped") || state == gone) print("  its log: " + stage.log);
     }

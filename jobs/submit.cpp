@@ -212,7 +212,7 @@ void print_plan(const std::vector<ConfiguredStage>& stages, const std::vector<St
         line["action"] = job.empty() ? "complete" : "submitted";
         line["step"] = state.need == Need::other_inputs ? 0 : state.step;
         if (!job.empty()) line["job"] = job;
-        print_line(line.dump());
+        print_json(line);
     }
 }
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <iostream>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 namespace ulmpi {
@@ -134,6 +135,10 @@ void leader_alone(const Communicator& world, const std::function<void()>& body) 
 void print_line(const std::string& line) {
     std::printf("%s\n", line.c_str());
     check_output();
+}
+
+void print_json(const nlohmann::ordered_json& record) {
+    print_line(record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace ulmpi

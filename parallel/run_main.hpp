@@ -2,6 +2,7 @@
 // main() of the program: MPI from beginning to end, and how every failure ends.
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -60,5 +61,7 @@ void leader_alone(const Communicator& world, const std::function<void()>& body);
 
 /// Writes one line of results to standard output and throws Error if that fails. For rank 0; others are not heard.
 void print_line(const std::string& line);
+/// A record in a line of JSON; bytes that are not UTF-8 are replaced.
+void print_json(const nlohmann::ordered_json& record);
 
 }  // namespace ulmpi

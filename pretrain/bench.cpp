@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 
@@ -104,7 +105,7 @@ int bench_step_command(std::span<const std::string> arguments, const Communicato
     record["layout"] = to_string(layout.extents);
     if (world.rank() != 0) return 0;
     fmt::print(stderr, "{}", phases);
-    print_line(record.dump());
+    print_json(record);
     return 0;
 }
 
@@ -133,7 +134,7 @@ int bench_gemm_command(std::span<const std::string> arguments, const Communicato
     record["blas"] = blas_kernels();
     record["threads"] = threads;
     record["ranks"] = world.size();
-    if (world.rank() == 0) print_line(record.dump());
+    if (world.rank() == 0) print_json(record);
     return 0;
 }
 

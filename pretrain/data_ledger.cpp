@@ -1,6 +1,7 @@
 #include "pretrain/data_ledger.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -158,7 +159,7 @@ int check_run(const std::string& run, const std::string& data) {
     record["ledgers_compared"] = compared;
     record["ledger"] = fmt::format("{:016x}", ledger);
     record["matches"] = wrong == 0;
-    print_line(record.dump());
+    print_json(record);
     if (wrong == 0) return 0;
     fmt::print(stderr,
                "{}: up to step {} other samples were read than the order says: the data, the seed or the global batch "

@@ -1,6 +1,7 @@
 #include "pretrain/language_model.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <numeric>

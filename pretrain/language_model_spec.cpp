@@ -1,6 +1,7 @@
 #include "pretrain/language_model_spec.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "training/recipe.hpp"

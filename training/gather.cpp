@@ -1,6 +1,7 @@
 #include "training/gather.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cstdlib>
 #include <string_view>

@@ -1,6 +1,7 @@
 #include "training/lineage.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,7 @@
 #include "training/metrics.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cstdlib>
 #include <fstream>

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <future>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 

@@ -2,7 +2,6 @@
 // The loop around train_step: one for all three stages of training.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 #include "base/options/value.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>

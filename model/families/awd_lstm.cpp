@@ -16,8 +16,8 @@ std::size_t width_before(const ModelConfig& config, std::size_t b) {
     return b == 0 || b == config.layers ? config.embedding : config.hidden;
 }
 
-void add_layer(StageModules& stage, const ModelConfig& config, ParameterStore& store, const StagePlace& place,
-               std::size_t b) {
+void add_recurrent_layer(StageModules& stage, const ModelConfig& config, ParameterStore& store, const StagePlace& place,
+                         std::size_t b) {
     const int group = static_cast<int>(b) + 1;
     const std::uint32_t dropouts = dropout_place_of_block(b);
     stage.modules.push_back(
@@ -61,7 +61,7 @@ StageModules awd_lstm(const ModelConfig& config, const HeadConfig& head, Paramet
     if (!place.first()) stage.group_before = static_cast<int>(layers.first);
     stage.in = FlowShape::of_hidden(width_before(config, layers.first));
     stage.out = FlowShape::of_hidden(width_before(config, layers.last));
-    for (std::size_t b = layers.first; b < layers.last; ++b) add_layer(stage, config, store, place, b);
+    for (std::size_t b = layers.first; b < layers.last; ++b) add_recurrent_layer(stage, config, store, place, b);
     if (!place.last()) return stage;
     add_end(stage, config, !head);
     if (head) {

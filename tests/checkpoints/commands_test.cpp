@@ -1,6 +1,7 @@
 #include "checkpoints/commands.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <sstream>
 

@@ -12,8 +12,6 @@
 namespace ulmpi {
 namespace {
 
-const nlohmann::json metadata{{"progress", {{"step", 3}}}};
-
 // Lowers a limit of this process while it lives.
 class LowerLimit {
 public:
@@ -42,7 +40,7 @@ protected:
     }
 
     std::optional<std::string> save(const std::filesystem::path& file) {
-        return save_while_learning(writer_, GetParam(), model_, file, metadata, "{}");
+        return save_while_learning(writer_, GetParam(), model_, file, sample_metadata, "{}");
     }
     void expect_failure(const std::optional<std::string>& message, const std::string& words) {
         EXPECT_TRUE(message.has_value());

@@ -9,8 +9,6 @@
 namespace ulmpi {
 namespace {
 
-const nlohmann::json metadata{{"progress", {{"step", 3}}}};
-
 ModelConfig one_layer() {
     ModelConfig config = sample_config(true);
     config.layers = 1;
@@ -28,7 +26,7 @@ protected:
     }
 
     std::optional<std::string> save(const std::filesystem::path& file) {
-        return save_checkpoint(file, metadata, "{}", model_.store, model_.moments(), topology_);
+        return save_checkpoint(file, sample_metadata, "{}", model_.store, model_.moments(), topology_);
     }
 
     // Saves while the call fails on one rank. All ranks say the same.

@@ -15,9 +15,6 @@
 namespace ulmpi {
 namespace {
 
-const nlohmann::json metadata{{"progress", {{"step", 3}, {"samples", 24}}}, {"note", "caf\u00e9"}};
-const std::string tokenizer = R"({"model": {"vocab": {"a": 0}}})";
-
 class Layouts : public testing::TestWithParam<bool> {};
 
 TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
@@ -33,7 +30,8 @@ TEST_P(Layouts, SavedUnderOneLoadedUnderAnother) {
             for (int threads : {1, 3}) {
                 CheckpointWriter writer(written.store, written.moments(), writing, mode, threads);
                 for (int time = 0; time < 2; ++time) {
-                    EXPECT_EQ(save_while_learning(writer, mode, written, file, metadata, tokenizer), std::nullopt);
+                    EXPECT_EQ(save_while_learning(writer, mode, written, file, sample_metadata, sample_tokenizer),
+                              std::nullopt);
                     EXPECT_EQ(written.differences(), 0U);
                     const std::string content = read_whole(file);
                     EXPECT_GT(content.size(), std::size_t{1000});
@@ -73,7 +71,7 @@ TEST(Checkpoint, AnAverageStandsForTheWeights) {
             EXPECT_EQ(writer.memory(),
                       room_for(plan_save(model.store, true, writing, true), mode == SaveMode::async).bytes());
             const auto file = folder / (std::to_string(number++) + ".h5");
-            EXPECT_EQ(save_while_learning(writer, mode, model, file, metadata, tokenizer), std::nullopt);
+            EXPECT_EQ(save_while_learning(writer, mode, model, file, sample_metadata, sample_tokenizer), std::nullopt);
             writing.all.barrier();
         }
     });
@@ -129,7 +127,8 @@ TEST(Checkpoint, PublishingIsBetweenTwoCalls) {
     for (SaveMode mode : {SaveMode::sync, SaveMode::async}) {
         CheckpointWriter writer(model.store, model.moments(), topology, mode);
         std::string calls;
-        writer.begin({file, metadata, tokenizer, [&] { calls += std::filesystem::exists(file) ? "?" : "before "; },
+        writer.begin({file, sample_metadata, sample_tokenizer,
+                      [&] { calls += std::filesystem::exists(file) ? "?" : "before "; },
                       [&] { calls += std::filesystem::exists(file) ? "after" : "?"; }});
         EXPECT_TRUE(writer.busy());
         const SaveResult result = writer.finish();
@@ -141,7 +140,7 @@ TEST(Checkpoint, PublishingIsBetweenTwoCalls) {
             EXPECT_EQ(result.bytes, std::filesystem::file_size(file));
             std::filesystem::remove(file);
         }
-        writer.begin({file, metadata, tokenizer, [] { throw Error("no metrics"); }});
+        writer.begin({file, sample_metadata, sample_tokenizer, [] { throw Error("no metrics"); }});
         EXPECT_NE(writer.finish().failure.value_or("").find("no metrics"), std::string::npos);
         EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
         world.barrier();
@@ -155,11 +154,12 @@ TEST(Checkpoint, InfoIsWhatWasSaved) {
     SampleModel model(topology, sample_config(true));
     model.fill();
     const auto file = folder / "a.h5", weights_only = folder / "b.h5";
-    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, model.store, model.moments(), topology), std::nullopt);
-    EXPECT_EQ(save_checkpoint(weights_only, metadata, "", model.store, {}, topology), std::nullopt);
+    EXPECT_EQ(save_checkpoint(file, sample_metadata, sample_tokenizer, model.store, model.moments(), topology),
+              std::nullopt);
+    EXPECT_EQ(save_checkpoint(weights_only, sample_metadata, "", model.store, {}, topology), std::nullopt);
     for (const CheckpointInfo& info : {read_checkpoint_info(file), read_checkpoint_info(file, world)}) {
-        EXPECT_EQ(info.metadata, metadata);
-        EXPECT_EQ(info.tokenizer_json, tokenizer);
+        EXPECT_EQ(info.metadata, sample_metadata);
+        EXPECT_EQ(info.tokenizer_json, sample_tokenizer);
         EXPECT_EQ(info.code_version, ULMPI_VERSION);
         EXPECT_EQ(info.format_version, 1U);
         EXPECT_TRUE(info.has_moments);
@@ -182,7 +182,7 @@ TEST(Checkpoint, WeightsAloneAndAnotherHead) {
     const auto file = folder / "lm.h5";
     SampleModel lm(topology, sample_config(false));
     lm.fill();
-    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, lm.store, lm.moments(), topology), std::nullopt);
+    EXPECT_EQ(save_checkpoint(file, sample_metadata, sample_tokenizer, lm.store, lm.moments(), topology), std::nullopt);
 
     SampleModel same(topology, sample_config(false));
     load_checkpoint(file, same.store, same.moments(), topology, {.moments = false});
@@ -220,8 +220,9 @@ TEST(Checkpoint, AnotherVocabulary) {
             ModelConfig config = sample_config(tied);
             SampleModel before(topology, config);
             before.fill();
-            EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, before.store, before.moments(), topology),
-                      std::nullopt);
+            EXPECT_EQ(
+                save_checkpoint(file, sample_metadata, sample_tokenizer, before.store, before.moments(), topology),
+                std::nullopt);
             config.vocabulary = sources.size();
             SampleModel after(topology, config);
             load_checkpoint(file, after.store, {}, topology, {.moments = false, .vocabulary = &map});
@@ -273,8 +274,10 @@ TEST(Checkpoint, RefusesWhatDoesNotFit) {
     const auto file = folder / "a.h5", weights_only = folder / "b.h5", newer = folder / "newer.h5";
     SampleModel model(topology, sample_config(true));
     model.fill();
-    EXPECT_EQ(save_checkpoint(file, metadata, tokenizer, model.store, model.moments(), topology), std::nullopt);
-    EXPECT_EQ(save_checkpoint(weights_only, metadata, tokenizer, model.store, {}, topology), std::nullopt);
+    EXPECT_EQ(save_checkpoint(file, sample_metadata, sample_tokenizer, model.store, model.moments(), topology),
+              std::nullopt);
+    EXPECT_EQ(save_checkpoint(weights_only, sample_metadata, sample_tokenizer, model.store, {}, topology),
+              std::nullopt);
     const auto refusal = [&](const std::filesystem::path& path, SampleModel& into, const LoadPolicy& policy = {}) {
         const std::string message =
             message_of<UsageError>([&] { load_checkpoint(path, into.store, into.moments(), topology, policy); });

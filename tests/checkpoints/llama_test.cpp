@@ -3,6 +3,7 @@
 #include "checkpoints/llama.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 

@@ -2,6 +2,7 @@
 #include "checkpoints/run_record.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 

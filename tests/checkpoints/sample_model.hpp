@@ -2,6 +2,7 @@
 // A small model under a layout, with weights and moments that are functions of name and index alone.
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,11 @@
 #include "tests/base/temporary_folder.hpp"
 
 namespace ulmpi {
+
+/// What a checkpoint of it says besides.
+inline const nlohmann::json sample_metadata{
+    {"kind", "language-model"}, {"progress", {{"step", 3}, {"samples", 24}}}, {"note", "caf\u00e9"}};
+inline const std::string sample_tokenizer = R"({"model": {"vocab": {"a": 0}}})";
 
 inline ModelConfig sample_config(bool tied) {
     ModelConfig config;

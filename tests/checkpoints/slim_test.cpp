@@ -18,9 +18,6 @@
 namespace ulmpi {
 namespace {
 
-const nlohmann::json metadata{{"kind", "language-model"}, {"progress", {{"step", 3}}}};
-constexpr const char* tokenizer = R"({"a": 1})";
-
 // The definition: sign, 5 bits of exponent, 10 of mantissa.
 double value_of_half(std::uint16_t bits) {
     const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
@@ -66,7 +63,8 @@ class Slim : public testing::Test {
 protected:
     // A checkpoint with moments, written by all ranks.
     void save(SampleModel& model, const Topology& topology) {
-        EXPECT_EQ(save_checkpoint(whole_, metadata, tokenizer, model.store, model.moments(), topology), std::nullopt);
+        EXPECT_EQ(save_checkpoint(whole_, sample_metadata, sample_tokenizer, model.store, model.moments(), topology),
+                  std::nullopt);
     }
     // What rank 0 meets; all wait for it, and it for them.
     std::string slim(ElementType precision) {
@@ -110,10 +108,10 @@ TEST_F(Slim, SaysWhatItIs) {
     for (ElementType precision : {ElementType::f16, ElementType::bf16, ElementType::f32}) {
         EXPECT_EQ(slim(precision), "");
         const CheckpointInfo info = read_checkpoint_info(slim_, world_);
-        nlohmann::json expected = metadata;
+        nlohmann::json expected = sample_metadata;
         expected["slim"] = true;
         EXPECT_EQ(info.metadata, expected);
-        EXPECT_EQ(info.tokenizer_json, tokenizer);
+        EXPECT_EQ(info.tokenizer_json, sample_tokenizer);
         EXPECT_FALSE(info.has_moments);
         EXPECT_EQ(info.format_version, precision == ElementType::f32 ? 1U : 2U);
         EXPECT_EQ(info.parameters(), model.store.counted_elements());

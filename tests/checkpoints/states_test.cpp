@@ -8,9 +8,6 @@
 namespace ulmpi {
 namespace {
 
-const nlohmann::json metadata{{"progress", {{"step", 3}}}};
-const std::string tokenizer = R"({"model": {"vocab": {"a": 0}}})";
-
 // What streams carry is saved whole, whichever replica computed it, and read by any layout.
 TEST(Checkpoint, StatesOfStreams) {
     const Communicator world = Communicator::world();
@@ -48,7 +45,7 @@ TEST(Checkpoint, StatesOfStreams) {
             moments.states = &states.tensors();
             const auto file = folder / (to_string(writing.extents) + ".h5");
             CheckpointWriter writer(model.store, moments, writing, mode);
-            EXPECT_EQ(save_while_learning(writer, mode, model, file, metadata, tokenizer), std::nullopt);
+            EXPECT_EQ(save_while_learning(writer, mode, model, file, sample_metadata, sample_tokenizer), std::nullopt);
             const std::string content = read_whole(file);
             if (writing.all.rank() == 0) {
                 if (first_file.empty()) first_file = content;

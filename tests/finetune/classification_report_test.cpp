@@ -1,6 +1,7 @@
 #include "finetune/classification_report.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <random>

@@ -3,6 +3,7 @@
 #include "training/recipe.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "tests/finetune/run_requests.hpp"
 

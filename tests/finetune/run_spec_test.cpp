@@ -4,6 +4,7 @@
 #include "training/run_spec.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "tests/finetune/run_requests.hpp"

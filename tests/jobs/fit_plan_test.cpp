@@ -3,6 +3,7 @@
 #include "jobs/fit_plan.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <random>
 

@@ -3,6 +3,7 @@
 #include "jobs/fit_report.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace ulmpi {
 namespace {

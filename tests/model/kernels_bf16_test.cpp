@@ -82,16 +82,16 @@ TEST(BFloat16Kernels, ByRows) {
     }
 }
 
-struct Product {
+struct RoundedProduct {
     const char* name;
     bool transpose_a, transpose_b;
     void (*multiply)(Matrix<float>, Matrix<const BFloat16>, Matrix<const BFloat16>, bool);
 };
-const Product products[] = {
+const RoundedProduct rounded_products[] = {
     {"nt", false, true, matmul_nt}, {"nn", false, false, matmul_nn}, {"tn", true, false, matmul_tn}};
 
 // The factors are exact in double, so only the sums in float round.
-void compare(const Product& product, std::size_t m, std::size_t n, std::size_t k, std::size_t gap, bool add) {
+void compare(const RoundedProduct& product, std::size_t m, std::size_t n, std::size_t k, std::size_t gap, bool add) {
     const std::size_t a_rows = product.transpose_a ? k : m, a_columns = product.transpose_a ? m : k;
     const std::size_t b_rows = product.transpose_b ? n : k, b_columns = product.transpose_b ? k : n;
     const std::vector<BFloat16> a = rounded(values(a_rows * (a_columns + gap), 1)),
@@ -127,7 +127,7 @@ void compare(const Product& product, std::size_t m, std::size_t n, std::size_t k
 
 TEST(Bf16Products, EveryFormAndOddSizes) {
     if (const std::string reason = no_bf16_reason(); !reason.empty()) GTEST_SKIP() << reason;
-    for (const Product& product : products)
+    for (const RoundedProduct& product : rounded_products)
         for (bool add : {false, true}) {
             for (std::size_t m : {0u, 1u, 2u, 5u})
                 for (std::size_t n : {0u, 1u, 3u, 17u})
@@ -143,7 +143,7 @@ TEST(Bf16Products, ThreadsMayCallAtOnce) {
     for (std::size_t i = 0; i < 4; ++i)
         threads.emplace_back([i] {
             for (std::size_t round = 0; round < 5; ++round)
-                compare(products[(i + round) % 3], 33 + round, 20, 50, 0, false);
+                compare(rounded_products[(i + round) % 3], 33 + round, 20, 50, 0, false);
         });
 }
 

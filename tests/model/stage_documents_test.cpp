@@ -14,7 +14,7 @@ namespace {
 constexpr double tolerance = in_double ? 1e-11 : 1e-5;
 constexpr std::size_t context = 8, classes = 3;
 
-PassOptions options(bool training, bool predict = false) {
+PassOptions document_options(bool training, bool predict = false) {
     PassOptions o;
     o.training = training;
     o.predict = predict;
@@ -39,9 +39,9 @@ struct Outcome {
 Outcome outcome(TinyModel& model, const std::vector<MicroBatch>& batches, int threads, bool training = true) {
     Outcome result;
     std::fill(model.store.gradients().begin(), model.store.gradients().end(), Real(0));
-    result.loss = model.pass(batches, options(training), threads);
+    result.loss = model.pass(batches, document_options(training), threads);
     result.gradients.assign(model.store.gradients().begin(), model.store.gradients().end());
-    model.pass(batches, options(false, true), threads);
+    model.pass(batches, document_options(false, true), threads);
     result.probabilities = model.stage.scores();
     return result;
 }
@@ -111,13 +111,13 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
                 for (std::size_t i = 0; i < set.size(); ++i) {
                     const std::vector<Token> document(set.tokens_of(i).begin(), set.tokens_of(i).end());
                     const Row log_p = Transformer::log_softmax(reference.with_offsets(
-                        reference.classes(document, place, options(training), head), offsets, i));
+                        reference.classes(document, place, document_options(training), head), offsets, i));
                     const auto label = static_cast<std::size_t>(set.labels[i]);
                     double loss = -log_p[label];
                     if (!targets.empty()) loss = 0;
                     for (std::size_t c = 0; c < targets.size() / set.size(); ++c)
                         loss -= static_cast<double>(targets[i * classes + c]) * log_p[c];
-                    losses[training] += static_cast<double>(options(training).class_weights[label]) * loss;
+                    losses[training] += static_cast<double>(document_options(training).class_weights[label]) * loss;
                     place += static_cast<std::uint32_t>(chunk_count(document.size(), context));
                     if (training) continue;
                     for (double x : log_p) probabilities.push_back(std::exp(x));
@@ -127,9 +127,10 @@ TEST(StageDocumentsTest, LossAndPredictionsOfThePlainLoops) {
                 for (int threads : {1, 2}) {
                     const auto batches = batches_of(set, context, micro_batch, before, offsets, targets);
                     for (bool training : {false, true})
-                        EXPECT_NEAR(model.pass(batches, options(training), threads) / losses[training], 1, tolerance)
+                        EXPECT_NEAR(model.pass(batches, document_options(training), threads) / losses[training], 1,
+                                    tolerance)
                             << tiny_configs()[which].name << ", " << to_string(pooling) << ", " << micro_batch;
-                    model.pass(batches, options(false, true), threads);
+                    model.pass(batches, document_options(false, true), threads);
                     ASSERT_EQ(model.stage.scores().size(), probabilities.size());
                     for (std::size_t i = 0; i < probabilities.size(); ++i)
                         EXPECT_NEAR(model.stage.scores()[i], probabilities[i], tolerance);
@@ -188,7 +189,7 @@ TEST(StageDocumentsTest, MemoryIsWhatWasPlanned) {
     const LabelledSet set = random_documents({2000, 5, 3000}, config.vocabulary, classes, 4);
     for (std::size_t micro_batch : {1u, 3u}) {
         TinyModel model(config, ClassifierConfig{.classes = classes, .hidden = 10});
-        model.pass(batches_of(set, context, micro_batch), options(true));
+        model.pass(batches_of(set, context, micro_batch), document_options(true));
         const ActivationBytes used = model.stage.most_used(),
                               planned =
                                   model.stage.activation_bytes({micro_batch, context, 1, 1, true, Precision::fp32, 2});
@@ -205,7 +206,7 @@ TEST(StageDocumentsTest, MoreLongDocumentsThanPlannedAreRefused) {
     const ModelConfig config = small_model();
     TinyModel model(config, ClassifierConfig{.classes = classes, .hidden = 10});
     model.stage.prepare({1, context, 1, 1, true, Precision::fp32, 1});
-    const PassOptions o = options(true);
+    const PassOptions o = document_options(true);
     const auto two = batches_of(random_documents({20, 20}, config.vocabulary, classes, 4), context, 1);
     EXPECT_THROW(model.stage.start(two, o), Error);
 }

@@ -10,7 +10,7 @@
 namespace ulmpi {
 namespace {
 
-constexpr std::size_t values = 50000;  // a message beyond what MPI buffers
+constexpr std::size_t message_values = 50000;  // a message beyond what MPI buffers
 
 /// Forward: y = x + 1, the first stage starting from 1000 m. Backward: dx = dy + 1, the last stage starting from
 /// -1000 m. Each worker writes its share.
@@ -24,14 +24,15 @@ public:
             Buffers& b = at(slot);
             EXPECT_FALSE(b.busy) << "slot " << slot << " still holds micro-batch " << b.micro_batch;
             b = {.micro_batch = micro_batch, .busy = true};
-            for (auto* buffer : {&b.input, &b.output, &b.gradient_in, &b.gradient_out}) buffer->assign(values, -1);
+            for (auto* buffer : {&b.input, &b.output, &b.gradient_in, &b.gradient_out})
+                buffer->assign(message_values, -1);
         });
         return stage_ == 0 ? std::span<std::byte>{} : bytes(at(slot).input);
     }
     std::span<const std::byte> forward(int slot, int micro_batch, const Team& team) override {
         Buffers& b = at(slot);
         EXPECT_EQ(b.micro_batch, micro_batch);
-        const Range mine = team.share(values);
+        const Range mine = team.share(message_values);
         for (std::size_t i = mine.first; i < mine.last; ++i) {
             const double x = stage_ == 0 ? 1000.0 * micro_batch : b.input[i];
             if (x != 1000.0 * micro_batch + stage_) ADD_FAILURE() << "received " << x;
@@ -45,7 +46,7 @@ public:
     std::span<const std::byte> backward(int slot, int micro_batch, const Team& team) override {
         Buffers& b = at(slot);
         EXPECT_EQ(b.micro_batch, micro_batch);
-        const Range mine = team.share(values);
+        const Range mine = team.share(message_values);
         for (std::size_t i = mine.first; i < mine.last; ++i) {
             const double dy = stage_ + 1 == stages_ ? -1000.0 * micro_batch : b.gradient_in[i];
             if (dy != -1000.0 * micro_batch + (stages_ - 1 - stage_)) ADD_FAILURE() << "received gradient " << dy;

@@ -1,6 +1,7 @@
 #include "training/lineage.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 

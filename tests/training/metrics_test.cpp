@@ -3,6 +3,7 @@
 #include "training/metrics.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 #include <sstream>

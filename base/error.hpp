@@ -1,10 +1,15 @@
 #pragma once
 // How the program says that it cannot go on.
 
+#include <fmt/core.h>
+
+#include <concepts>
 #include <source_location>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 namespace ulmpi {
 
@@ -34,21 +39,37 @@ public:
     using Error::Error;
 };
 
-/// Throws Error when a promise made by the outside world is broken. A message that is one text costs nothing while it
-/// is kept.
-inline void check(bool kept, const std::string& message, std::source_location where = std::source_location::current()) {
-    if (!kept) [[unlikely]]
-        throw Error(message, where);
-}
+/// The text of a message, as fmt has it, with the place in the source that would say it.
+template <typename... Args>
+struct Message {
+    template <typename Text>
+    consteval Message(const Text& words, std::source_location place = std::source_location::current())
+        : text(words), where(place) {}
+    fmt::format_string<Args...> text;
+    std::source_location where;
+};
 
-inline void check(bool kept, const char* message, std::source_location where = std::source_location::current()) {
+/// Throws Error when a promise made by the outside world is broken. The message is put together then, and not before.
+template <typename... Args>
+void check(bool kept, std::type_identity_t<Message<Args...>> message, Args&&... args) {
+    if (!kept) [[unlikely]]
+        throw Error(fmt::format(message.text, std::forward<Args>(args)...), message.where);
+}
+/// The same with a message that somebody else has put together.
+template <std::same_as<std::string> Text>
+void check(bool kept, const Text& message, std::source_location where = std::source_location::current()) {
     if (!kept) [[unlikely]]
         throw Error(message, where);
 }
 
 /// Throws UsageError when what the user gave cannot be used.
-inline void check_usage(bool kept, const std::string& message,
-                        std::source_location where = std::source_location::current()) {
+template <typename... Args>
+void check_usage(bool kept, std::type_identity_t<Message<Args...>> message, Args&&... args) {
+    if (!kept) [[unlikely]]
+        throw UsageError(fmt::format(message.text, std::forward<Args>(args)...), message.where);
+}
+template <std::same_as<std::string> Text>
+void check_usage(bool kept, const Text& message, std::source_location where = std::source_location::current()) {
     if (!kept) [[unlikely]]
         throw UsageError(message, where);
 }

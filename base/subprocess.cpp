@@ -48,7 +48,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
 
 struct Pipe {
     std::array<int, 2> ends{-1, -1};
-    Pipe() { check(::pipe2(ends.data(), O_CLOEXEC) == 0, "cannot make a pipe: " + std::string(std::strerror(errno))); }
+    Pipe() { check(::pipe2(ends.data(), O_CLOEXEC) == 0, "cannot make a pipe: {}", std::string(std::strerror(errno))); }
     Pipe(const Pipe&) = delete;
     Pipe& operator=(const Pipe&) = delete;
     ~Pipe() {

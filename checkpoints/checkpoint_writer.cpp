@@ -90,7 +90,7 @@ std::string CheckpointWriter::work() {
                                  request_.wide != nullptr ? *request_.wide : WideContent{}, plan_.tensors, plan_.jobs);
                 std::ranges::transform(outline_->tensors(), offsets_.begin(), &OutlinedTensor::offset);
                 FileDescriptor made(temporary_, O_WRONLY | O_CREAT | O_TRUNC);
-                check(made.is_open(), "cannot create " + quoted(temporary_) + ": " + system_reason());
+                check(made.is_open(), "cannot create {}: {}", quoted(temporary_), system_reason());
                 made.reserve(outline_->end_of_tensors());
             });
         case 1:

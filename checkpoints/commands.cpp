@@ -117,8 +117,7 @@ void declare_slim_output(OptionTable& options, std::string& output, std::string&
 }
 
 void check_new(const std::string& output) {
-    check_usage(!std::filesystem::exists(output),
-                fmt::format("--output {} is there already; remove it or name another", output));
+    check_usage(!std::filesystem::exists(output), "--output {} is there already; remove it or name another", output);
 }
 
 int slim_command(std::span<const std::string> arguments, const Communicator& world) {

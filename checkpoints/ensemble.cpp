@@ -56,8 +56,7 @@ private:
                 fmt::format("{} {}, not {}", name, mine.value(name, json()).dump(), firsts.value(name, json()).dump()));
     }
     void require(bool same, const std::string& difference) const {
-        check_usage(same, fmt::format("{} cannot be averaged with {}: it has {}", quoted(file_), quoted(first_file_),
-                                      difference));
+        check_usage(same, "{} cannot be averaged with {}: it has {}", quoted(file_), quoted(first_file_), difference);
     }
 
     const std::filesystem::path& first_file_;
@@ -80,9 +79,9 @@ void write_ensemble(const std::vector<std::filesystem::path>& members, const Ens
     for (const std::filesystem::path& file : members) {
         const CheckpointInfo info = read_checkpoint_info(file);
         const RunRecord record = record_of(file, info);
-        check_usage(record.classifier && record.model,
-                    quoted(file) + " holds no classifier; ulmpi finetune classifier makes one");
-        check_usage(!record.ensemble, quoted(file) + " is an ensemble already: name the runs that it was made of");
+        check_usage(record.classifier && record.model, "{} holds no classifier; ulmpi finetune classifier makes one",
+                    quoted(file));
+        check_usage(!record.ensemble, "{} is an ensemble already: name the runs that it was made of", quoted(file));
         Comparison(members.front(), first, file, info).check_all(record, of_first);
         const std::string prefix = member_prefix(ensemble.of.size());
         ensemble.of.push_back({file.string()});

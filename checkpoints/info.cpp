@@ -53,8 +53,8 @@ auto or_unusable(Body body) {
 CheckpointContent::CheckpointContent(const std::filesystem::path& verified) : file_(Hdf5File::open(verified)) {
     const std::uint64_t version = file_.unsigned_attribute("/", "format_version");
     check_usage(version <= checkpoint_format,
-                fmt::format("{} is a checkpoint of format {}, made by a newer program ({}); this one reads up to {}",
-                            quoted(verified), version, file_.text_attribute("/", "code_version"), checkpoint_format));
+                "{} is a checkpoint of format {}, made by a newer program ({}); this one reads up to {}",
+                quoted(verified), version, file_.text_attribute("/", "code_version"), checkpoint_format);
     for (const std::string& name : file_.datasets()) {
         is_averaged_ = is_averaged_ || name.starts_with(training_weight_group);
         if (name.starts_with(optimizer_group))
@@ -96,12 +96,12 @@ void verify_seal_together(const std::filesystem::path& path, const Communicator&
     for (int rank = 0; rank < ranks.size(); ++rank) {
         const std::uint64_t* const its = all.data() + mine.size() * static_cast<std::size_t>(rank);
         check_usage(its[1] == all[1] && its[2] == all[2],
-                    fmt::format("{} is not the same file on all ranks: they must see one folder", quoted(path)));
+                    "{} is not the same file on all ranks: they must see one folder", quoted(path));
         crc = crc32_joined(crc, static_cast<std::uint32_t>(its[0]), share(rank).size());
     }
     check_usage(crc == seal.crc32,
-                fmt::format("{} is damaged: its checksum is {:08x}, its seal says {:08x}; use another checkpoint",
-                            quoted(path), crc, seal.crc32));
+                "{} is damaged: its checksum is {:08x}, its seal says {:08x}; use another checkpoint", quoted(path),
+                crc, seal.crc32);
 }
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path, bool verified) {
@@ -127,7 +127,7 @@ void verify_checkpoint(const std::filesystem::path& path) {
             for (const std::uint64_t extent : tensor.shape()) bytes *= extent;
             const std::uint64_t found = crc32_of_file(path, tensor.byte_offset(), tensor.byte_offset() + bytes);
             check_usage(found == file.unsigned_attribute(name, crc_attribute),
-                        quoted(path) + ": the checksum of " + name + " is not that of its bytes");
+                        "{}: the checksum of {} is not that of its bytes", quoted(path), name);
             return true;
         });
     }

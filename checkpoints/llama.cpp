@@ -44,7 +44,7 @@ const std::set<std::string> inert{"_attn_implementation",
 class Reader {
 public:
     Reader(const json& object, std::string place) : object_(object), place_(std::move(place)) {
-        check_usage(object.is_object(), place_ + " is not an object of keys and values");
+        check_usage(object.is_object(), "{} is not an object of keys and values", place_);
     }
 
     const json* find(const std::string& key) {
@@ -61,7 +61,7 @@ public:
 
     std::size_t size(const std::string& key, std::size_t most = largest_size) {
         const json* value = find(key);
-        check_usage(value != nullptr, fmt::format("{} has no {}", place_, key));
+        check_usage(value != nullptr, "{} has no {}", place_, key);
         if (!value->is_number_integer() || *value < 1 || *value > most)
             refuse(key, fmt::format("a whole number from 1 to {} is needed", most));
         return value->get<std::size_t>();
@@ -89,9 +89,9 @@ public:
     void expect_no_more(const std::set<std::string>& ignored = {}) const {
         for (const auto& [key, value] : object_.items())
             check_usage(value.is_null() || asked_.contains(key) || ignored.contains(key),
-                        fmt::format("{} has a key {}, which is not known here and might change the model; if it does "
-                                    "not, remove it from the file",
-                                    place_, shown_name(key)));
+                        "{} has a key {}, which is not known here and might change the model; if it does "
+                        "not, remove it from the file",
+                        place_, shown_name(key));
     }
 
 private:
@@ -157,8 +157,8 @@ ModelConfig llama_model(const json& config) {
 
 json llama_config(const ModelConfig& model) {
     const auto expect = [](const char* option, const std::string& value, const std::string& wanted) {
-        check_usage(value == wanted, fmt::format("the model was made with {} {}: a Llama of transformers needs {}",
-                                                 option, value, wanted));
+        check_usage(value == wanted, "the model was made with {} {}: a Llama of transformers needs {}", option, value,
+                    wanted);
     };
     expect("--normalization", to_string(model.normalization), to_string(Normalization::rmsnorm));
     expect("--activation", to_string(model.activation), to_string(Activation::swiglu));
@@ -166,8 +166,7 @@ json llama_config(const ModelConfig& model) {
     expect("--linear-bias", model.linear_bias ? "on" : "off", "off");
     expect("--layer-preprocess", model.preprocess, "n");
     check_usage(model.postprocess.find('a') != std::string::npos && !model.normalises_after(),
-                fmt::format("the model was made with --layer-postprocess {}: a Llama of transformers needs da",
-                            model.postprocess));
+                "the model was made with --layer-postprocess {}: a Llama of transformers needs da", model.postprocess);
     return {{"architectures", {"LlamaForCausalLM"}},
             {"model_type", "llama"},
             {"hidden_size", model.hidden},

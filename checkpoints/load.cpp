@@ -89,11 +89,11 @@ void read_states(const std::filesystem::path& path, const CheckpointContent& con
         const Hdf5Dataset dataset = content.file().dataset(dataset_name(Part::state, p.name));
         const Dims stored = dataset.shape(), wanted = dims_of(p.global);
         check_usage(stored[0] == wanted[0],
-                    fmt::format("{} was saved while {} streams of text were read side by side: a recurrent model goes "
-                                "on with --global-batch-size {}, not {}",
-                                quoted(path), stored[0], stored[0], wanted[0]));
-        check_usage(stored == wanted, quoted(path) + " has the state " + p.name + " in shape " + in_words(stored) +
-                                          ", this model needs " + in_words(wanted));
+                    "{} was saved while {} streams of text were read side by side: a recurrent model goes "
+                    "on with --global-batch-size {}, not {}",
+                    quoted(path), stored[0], stored[0], wanted[0]);
+        check_usage(stored == wanted, "{} has the state {} in shape {}, this model needs {}", quoted(path), p.name,
+                    in_words(stored), in_words(wanted));
         read_slice(dataset, p, states.value_of(p));
     }
 }
@@ -105,19 +105,19 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
     for (const std::string& name : content.tensors())
         if (name.starts_with(policy.prefix)) left.insert(name);
     const bool wants_moments = policy.moments && !moments.first.empty();
-    check_usage(!wants_moments || content.has_moments(),
-                quoted(path) +
-                    " holds weights without the optimizer's moments: a run can start from it (--init-from), "
-                    "but not be resumed");
+    check_usage(
+        !wants_moments || content.has_moments(),
+        "{} holds weights without the optimizer's moments: a run can start from it (--init-from), but not be resumed",
+        quoted(path));
     const bool averaged = wants_moments && !moments.average.empty();
-    check_usage(!wants_moments || averaged == content.is_averaged(),
-                quoted(path) + (averaged ? " holds no average of the weights: it is a checkpoint of a run without --ema"
-                                         : " holds an average of the weights: it is a checkpoint of a run with --ema"));
+    check_usage(!wants_moments || averaged == content.is_averaged(), "{}{}", quoted(path),
+                (averaged ? " holds no average of the weights: it is a checkpoint of a run without --ema"
+                          : " holds an average of the weights: it is a checkpoint of a run with --ema"));
     for (const Parameter& p : store.parameters()) {
         const std::string stored_as = policy.prefix + p.name;
         if (!left.contains(stored_as)) {
             check_usage(policy.may_be_new && policy.may_be_new(p.name),
-                        quoted(path) + " has no tensor " + stored_as + ": it is a checkpoint of another model");
+                        "{} has no tensor {}: it is a checkpoint of another model", quoted(path), stored_as);
             continue;
         }
         const auto read = [&](Part part, std::span<float> buffer) {
@@ -125,9 +125,8 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
             const bool mixes = policy.vocabulary != nullptr && is_table_of_tokens(p.name);
             Dims wanted = dims_of(p.global);
             if (mixes) wanted[0] = policy.vocabulary->from_size;
-            check_usage(dataset.shape() == wanted, quoted(path) + " has " + stored_as + " in shape " +
-                                                       in_words(dataset.shape()) + ", this model needs " +
-                                                       in_words(wanted));
+            check_usage(dataset.shape() == wanted, "{} has {} in shape {}, this model needs {}", quoted(path),
+                        stored_as, in_words(dataset.shape()), in_words(wanted));
             const std::span<float> out = buffer.subspan(p.offset, p.size());
             mixes ? read_mixed_rows(dataset, p, *policy.vocabulary, out) : read_slice(dataset, p, out);
         };
@@ -140,8 +139,8 @@ void read_tensors(const std::filesystem::path& path, ParameterStore& store, cons
     if (wants_moments && moments.states != nullptr) read_states(path, content, *moments.states);
     if (policy.may_be_new) return;
     for (const TensorPlacement& tensor : model) left.erase(policy.prefix + tensor.name);
-    check_usage(left.empty(), quoted(path) + " has a tensor " + (left.empty() ? "" : *left.begin()) +
-                                  " that this model lacks: it is a checkpoint of another model");
+    check_usage(left.empty(), "{} has a tensor {} that this model lacks: it is a checkpoint of another model",
+                quoted(path), (left.empty() ? "" : *left.begin()));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ void check_size_limit(std::uint64_t bytes) {
     rlimit limit{};
     ::getrlimit(RLIMIT_FSIZE, &limit);
     check(limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur,
-          fmt::format("a file of {} bytes is too large for the limit of {} (ulimit -f)", bytes, limit.rlim_cur));
+          "a file of {} bytes is too large for the limit of {} (ulimit -f)", bytes, limit.rlim_cur);
 }
 
 }  // namespace
@@ -38,14 +38,14 @@ CheckpointOutline::CheckpointOutline(const nlohmann::json& metadata, const std::
 
     std::string name = "/dev/shm/ulmpi-XXXXXX";
     const int made = ::mkstemp(name.data());
-    check(made >= 0, "cannot make a file in memory under /dev/shm: " + system_reason());
+    check(made >= 0, "cannot make a file in memory under /dev/shm: {}", system_reason());
     ::close(made);
     const struct Unlinked {
         const std::string& name;
         ~Unlinked() { ::unlink(name.c_str()); }
     } in_any_case{name};
     memory_.emplace(name, O_RDONLY);
-    check(memory_->is_open(), "cannot open a file in memory under /dev/shm: " + system_reason());
+    check(memory_->is_open(), "cannot open a file in memory under /dev/shm: {}", system_reason());
     outline_ = Hdf5File::create(name);
 
     const bool averaged = std::ranges::any_of(jobs, [](WriteJob job) { return job.part == Part::training_weight; });
@@ -82,7 +82,7 @@ std::uint32_t CheckpointOutline::complete(const std::filesystem::path& path, std
     outline_->close();
 
     FileDescriptor to(path, O_WRONLY);
-    check(to.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
+    check(to.is_open(), "cannot open {}: {}", quoted(path), system_reason());
     std::vector<std::byte> buffer(std::size_t{1} << 20);
     std::uint64_t position = seal_size;
     std::uint32_t crc = 0;
@@ -101,7 +101,7 @@ std::uint32_t CheckpointOutline::complete(const std::filesystem::path& path, std
     std::ranges::sort(order, {}, [&](std::size_t t) { return tensors_[t].offset; });
     for (std::size_t t : order) {
         copy_until(tensors_[t].offset);
-        check(position == tensors_[t].offset, "two datasets of " + quoted(path) + " overlap");
+        check(position == tensors_[t].offset, "two datasets of {} overlap", quoted(path));
         crc = crc32_joined(crc, crc32s[t], tensors_[t].bytes);
         position += tensors_[t].bytes;
     }

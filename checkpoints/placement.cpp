@@ -48,7 +48,7 @@ std::vector<TensorPlacement> place_tensors(const ParameterStore& store, const Co
         const auto [place, is_new] = index.try_emplace(name, tensors.size());
         if (is_new) tensors.push_back({name, shape, {}, false});
         TensorPlacement& tensor = tensors[place->second];
-        check(tensor.shape == shape, "the ranks disagree about the shape of " + name);
+        check(tensor.shape == shape, "the ranks disagree about the shape of {}", name);
         Piece piece{words[2].get<int>(), {words[3].get<int>(), {}}, words[5].get<std::size_t>()};
         for (const json& range : words[4])
             piece.slicing.ranges.push_back({range[0].get<std::size_t>(), range[1].get<std::size_t>()});
@@ -57,7 +57,7 @@ std::vector<TensorPlacement> place_tensors(const ParameterStore& store, const Co
     for (const TensorPlacement& tensor : tensors) {
         std::size_t elements = 0;
         for (const Piece& piece : tensor.pieces) elements += piece.elements;
-        check(elements == tensor.shape.size(), "the slices of " + tensor.name + " do not fill it");
+        check(elements == tensor.shape.size(), "the slices of {} do not fill it", tensor.name);
     }
     return tensors;
 }

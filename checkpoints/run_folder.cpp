@@ -40,7 +40,7 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
     // What cannot be opened, such as a link to what is gone, is for those who verify to name.
     for (; !failure && entry != fs::directory_iterator(); entry.increment(failure))
         if (step_of(entry->path()) && !entry->is_directory(ignored)) found.push_back(entry->path());
-    check_usage(!failure, "cannot look into " + quoted(folder) + ": " + failure.message());
+    check_usage(!failure, "cannot look into {}: {}", quoted(folder), failure.message());
     std::ranges::sort(found, {}, [](const fs::path& path) { return *step_of(path); });
     return found;
 }
@@ -65,7 +65,7 @@ fs::path RunFolder::checkpoint_path(std::uint64_t step) const {
 void RunFolder::create() const {
     std::error_code failure;
     fs::create_directories(checkpoint_folder(), failure);
-    check_usage(!failure, "cannot make the folder " + quoted(checkpoint_folder()) + ": " + failure.message());
+    check_usage(!failure, "cannot make the folder {}: {}", quoted(checkpoint_folder()), failure.message());
 }
 
 void RunFolder::restore_checkpoint_folder() const {
@@ -108,7 +108,7 @@ void RunFolder::prune(const Keeping& keeping, std::uint64_t newest) const {
     for (std::uint64_t step : steps_to_remove(steps, keeping, newest)) {
         std::error_code failure;
         fs::remove(paths[step], failure);
-        check(!failure, "cannot remove the old checkpoint " + quoted(paths[step]) + ": " + failure.message());
+        check(!failure, "cannot remove the old checkpoint {}: {}", quoted(paths[step]), failure.message());
     }
 }
 

@@ -74,8 +74,8 @@ SafetensorsTensor tensor_of(const std::string& name, const json& entry, std::uin
         if (!entry.is_object() || !entry.contains(field)) refuse(path, fmt::format("{} has no {}", shown, field));
     const json &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
     const auto type = std::ranges::find_if(types, [&](const auto& known) { return dtype == known.second; });
-    check_usage(type != std::end(types), fmt::format("{}: {} has the type {}, and only F32, F16 and BF16 are read",
-                                                     quoted(path), shown, dtype.dump().substr(0, 60)));
+    check_usage(type != std::end(types), "{}: {} has the type {}, and only F32, F16 and BF16 are read", quoted(path),
+                shown, dtype.dump().substr(0, 60));
     SafetensorsTensor tensor{name, type->first, {}};
     if (!shape.is_array() || shape.size() > 4) refuse(path, "the shape of " + shown + " is no list of up to 4 numbers");
     std::uint64_t size = element_size(tensor.type);
@@ -112,8 +112,8 @@ void check_no_gaps(const std::vector<SafetensorsTensor>& tensors, std::uint64_t 
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path, O_RDONLY) {
-    check_usage(file_.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
-    check_usage(std::filesystem::is_regular_file(path), quoted(path) + " is not a file");
+    check_usage(file_.is_open(), "cannot open {}: {}", quoted(path), system_reason());
+    check_usage(std::filesystem::is_regular_file(path), "{} is not a file", quoted(path));
     const std::uint64_t file_bytes = std::filesystem::file_size(path);
     std::string text(length_of_header(file_, path, file_bytes), '\0');
     const std::uint64_t data = sizeof(std::uint64_t) + text.size();
@@ -130,7 +130,7 @@ std::vector<float> SafetensorsFile::read(const SafetensorsTensor& tensor) {
     std::vector<float> values(tensor.elements());
     file_.seek(tensor.begin);
     const auto fill = [&](void* bytes) {
-        check(file_.read(bytes, tensor.bytes) == tensor.bytes, quoted(path_) + " became shorter while it was read");
+        check(file_.read(bytes, tensor.bytes) == tensor.bytes, "{} became shorter while it was read", quoted(path_));
     };
     if (tensor.type == ElementType::f32) {
         fill(values.data());
@@ -149,7 +149,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
     std::uint64_t end = 0;
     for (SafetensorsTensor& tensor : tensors) {
         const auto type = std::ranges::find(types, tensor.type, &std::pair<ElementType, std::string_view>::first);
-        check(type != std::end(types), tensor.name + " is of a type that safetensors are not written in");
+        check(type != std::end(types), "{} is of a type that safetensors are not written in", tensor.name);
         tensor.begin = end;
         tensor.bytes = element_size(tensor.type);
         for (std::uint64_t extent : tensor.shape) tensor.bytes *= extent;
@@ -161,7 +161,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
     const std::uint64_t length = text.size(), data = sizeof length + length;
 
     FileDescriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
-    check(file.is_open(), "cannot create " + quoted(path) + ": " + system_reason());
+    check(file.is_open(), "cannot create {}: {}", quoted(path), system_reason());
     file.reserve(data + end);
     file.write_at(0, &length, sizeof length);
     file.write_at(sizeof length, text.data(), text.size());
@@ -170,7 +170,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<Safetensor
         std::vector<std::uint16_t> halves;
         if (tensors[i].type != ElementType::f32) halves = halves_of(values, tensors[i].type);
         const auto bytes = halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves));
-        check(bytes.size() == tensors[i].bytes, tensors[i].name + " is not of its shape's size");
+        check(bytes.size() == tensors[i].bytes, "{} is not of its shape's size", tensors[i].name);
         file.write_at(data + tensors[i].begin, bytes.data(), bytes.size());
     }
     file.sync();

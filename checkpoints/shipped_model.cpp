@@ -45,13 +45,13 @@ void check_shipped_model(const fs::path& file) {
         words >> digits >> name;
         if (name == file.filename().string() || name == "*" + file.filename().string()) said = digits;
     }
-    check_usage(!said.empty(), fmt::format("{} has no checksum of {}: fetch the folder again", quoted(sums),
-                                           file.filename().string()));
+    check_usage(!said.empty(), "{} has no checksum of {}: fetch the folder again", quoted(sums),
+                file.filename().string());
     const std::string found = sha256_of_file(file);
     check_usage(found == said,
-                fmt::format("{} is not the file that was shipped: its SHA-256 is {}, {} says {}; fetch it "
-                            "again",
-                            quoted(file), found, sums.filename().string(), said));
+                "{} is not the file that was shipped: its SHA-256 is {}, {} says {}; fetch it "
+                "again",
+                quoted(file), found, sums.filename().string(), said);
 }
 
 }  // namespace ulmpi

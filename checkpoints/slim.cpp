@@ -46,7 +46,7 @@ void check_finite(const std::string& name, std::span<const float> values, std::s
 void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline,
                    const std::vector<WeightSource>& weights, ElementType precision) {
     FileDescriptor made(file, O_WRONLY | O_CREAT | O_TRUNC);
-    check_usage(made.is_open(), "cannot create " + quoted(file) + ": " + system_reason());
+    check_usage(made.is_open(), "cannot create {}: {}", quoted(file), system_reason());
     made.reserve(outline.end_of_tensors());
     DirectWriter writer(file);
     std::vector<std::uint32_t> crc32s;
@@ -58,7 +58,7 @@ void write_tensors(const std::filesystem::path& file, CheckpointOutline& outline
             check_finite(weights[i].name, values, halves, precision);
         }
         const auto bytes = halves.empty() ? std::as_bytes(std::span(values)) : std::as_bytes(std::span(halves));
-        check(bytes.size() == outline.tensors()[i].bytes, weights[i].name + " is not of its shape's size");
+        check(bytes.size() == outline.tensors()[i].bytes, "{} is not of its shape's size", weights[i].name);
         crc32s.push_back(writer.write(outline.tensors()[i].offset, bytes));
     }
     writer.finish();

@@ -36,8 +36,8 @@ constexpr std::uintmax_t largest_json = std::uintmax_t{1} << 28;
 json read_json(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     check_usage(file.is_open() && fs::is_regular_file(path),
-                "cannot open " + quoted(path) + "; --from needs a folder that transformers' save_pretrained wrote");
-    check_usage(fs::file_size(path) <= largest_json, quoted(path) + " has more than 256 MiB");
+                "cannot open {}; --from needs a folder that transformers' save_pretrained wrote", quoted(path));
+    check_usage(fs::file_size(path) <= largest_json, "{} has more than 256 MiB", quoted(path));
     try {
         return json::parse(file);
     } catch (const json::exception& error) {
@@ -50,12 +50,12 @@ class FolderWeights {
 public:
     explicit FolderWeights(const fs::path& folder) : folder_(folder) {
         const bool one = fs::exists(folder / weights_file), several = fs::exists(folder / index_file);
-        check_usage(!one || !several, fmt::format("{} holds both {} and {}: remove the one that is not meant",
-                                                  quoted(folder), weights_file, index_file));
+        check_usage(!one || !several, "{} holds both {} and {}: remove the one that is not meant", quoted(folder),
+                    weights_file, index_file);
         check_usage(one || several,
-                    fmt::format("{} holds no {}; models in other formats are written anew by transformers' "
-                                "save_pretrained",
-                                quoted(folder), weights_file));
+                    "{} holds no {}; models in other formats are written anew by transformers' "
+                    "save_pretrained",
+                    quoted(folder), weights_file);
         if (one)
             open(weights_file);
         else
@@ -95,20 +95,20 @@ private:
         SafetensorsFile& file = files_.emplace_back(folder_ / name);
         for (const SafetensorsTensor& tensor : file.tensors())
             check_usage(places_.emplace(tensor.name, Place{files_.size() - 1, tensor}).second,
-                        fmt::format("{} is in two files of {}", shown_name(tensor.name), quoted(folder_)));
+                        "{} is in two files of {}", shown_name(tensor.name), quoted(folder_));
     }
 
     // What the index says of each tensor must be so.
     void open_all_of_index() {
         const json index = read_json(folder_ / index_file);
         check_usage(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
-                    quoted(folder_ / index_file) + " has no weight_map of tensors and files");
+                    "{} has no weight_map of tensors and files", quoted(folder_ / index_file));
         std::map<std::string, std::set<std::string>> tensors_of;
         for (const auto& [tensor, file] : index["weight_map"].items()) {
             const std::string name = file.is_string() ? file.get<std::string>() : "";
             check_usage(name.ends_with(".safetensors") && fs::path(name).filename() == name,
-                        fmt::format("{}: {} lies in {}, which is no .safetensors file of this folder",
-                                    quoted(folder_ / index_file), shown_name(tensor), shown_name(name)));
+                        "{}: {} lies in {}, which is no .safetensors file of this folder", quoted(folder_ / index_file),
+                        shown_name(tensor), shown_name(name));
             tensors_of[name].insert(tensor);
         }
         for (const auto& [name, tensors] : tensors_of) {
@@ -117,8 +117,8 @@ private:
             for (const SafetensorsTensor& tensor : files_.back().tensors()) found.insert(tensor.name);
             std::vector<std::string> differing;
             std::ranges::set_symmetric_difference(found, tensors, std::back_inserter(differing));
-            check_usage(differing.empty(), fmt::format("{} and {} disagree on where {} lies", quoted(folder_ / name),
-                                                       index_file, shown_name(differing.empty() ? "" : differing[0])));
+            check_usage(differing.empty(), "{} and {} disagree on where {} lies", quoted(folder_ / name), index_file,
+                        shown_name(differing.empty() ? "" : differing[0]));
         }
     }
 
@@ -135,16 +135,15 @@ void check_tensors(const FolderWeights& weights, const std::vector<MappedTensor>
         shape[0] /= tensor.sources.size();
         for (const std::string& source : tensor.sources) {
             const SafetensorsTensor* found = weights.find(source);
-            check_usage(found != nullptr, fmt::format("{} lacks the tensor {} of the model that its {} describes",
-                                                      quoted(folder), source, config_file));
-            check_usage(found->shape == shape,
-                        fmt::format("{}: {} has the shape {}, its {} asks for {}", quoted(folder), source,
-                                    shown_shape(found->shape), config_file, shown_shape(shape)));
+            check_usage(found != nullptr, "{} lacks the tensor {} of the model that its {} describes", quoted(folder),
+                        source, config_file);
+            check_usage(found->shape == shape, "{}: {} has the shape {}, its {} asks for {}", quoted(folder), source,
+                        shown_shape(found->shape), config_file, shown_shape(shape));
             left.erase(source);
         }
     }
-    check_usage(left.empty(), fmt::format("{} has a tensor {} that the model of its {} lacks", quoted(folder),
-                                          left.empty() ? "" : shown_name(*left.begin()), config_file));
+    check_usage(left.empty(), "{} has a tensor {} that the model of its {} lacks", quoted(folder),
+                left.empty() ? "" : shown_name(*left.begin()), config_file);
 }
 
 std::vector<float> stacked(FolderWeights& weights, const MappedTensor& tensor) {
@@ -152,8 +151,8 @@ std::vector<float> stacked(FolderWeights& weights, const MappedTensor& tensor) {
     for (const std::string& source : tensor.sources) {
         const std::vector<float> part = weights.read(source);
         const auto bad = std::ranges::find_if_not(part, [](float x) { return std::isfinite(x); });
-        check_usage(bad == part.end(), fmt::format("{} holds {} (element {}): the model is of no use", source,
-                                                   bad == part.end() ? 0 : *bad, bad - part.begin()));
+        check_usage(bad == part.end(), "{} holds {} (element {}): the model is of no use", source,
+                    bad == part.end() ? 0 : *bad, bad - part.begin());
         all.insert(all.end(), part.begin(), part.end());
     }
     return all;
@@ -166,7 +165,7 @@ void check_tensors(const CheckpointInfo& info, const std::vector<MappedTensor>& 
     bool same = found.size() == wanted.size();
     for (const MappedTensor& tensor : wanted)
         same = same && found.contains(tensor.name) && found[tensor.name] == tensor.shape;
-    check_usage(same, quoted(path) + " holds other tensors than its model has");
+    check_usage(same, "{} holds other tensors than its model has", quoted(path));
 }
 
 void write_weights_of(const CheckpointInfo& info, const CheckpointContent& content,
@@ -204,16 +203,15 @@ const char* torch_name(ElementType type) {
 }  // namespace
 
 ElementType import_model(const fs::path& folder, const fs::path& to, std::optional<ElementType> precision) {
-    check_usage(fs::is_directory(folder), quoted(folder) +
-                                              " is no folder; --from needs one that transformers' "
-                                              "save_pretrained wrote");
+    check_usage(fs::is_directory(folder), "{} is no folder; --from needs one that transformers' save_pretrained wrote",
+                quoted(folder));
     const json config = read_json(folder / config_file);
     ModelConfig model = llama_model(config);
     const Tokenizer tokenizer = Tokenizer::load(folder);
     check_usage(tokenizer.vocabulary_size() == model.vocabulary,
-                fmt::format("{}: vocab_size of {} is {}, its tokenizer has {} tokens; bring them together by "
-                            "transformers' resize_token_embeddings",
-                            quoted(folder), config_file, model.vocabulary, tokenizer.vocabulary_size()));
+                "{}: vocab_size of {} is {}, its tokenizer has {} tokens; bring them together by "
+                "transformers' resize_token_embeddings",
+                quoted(folder), config_file, model.vocabulary, tokenizer.vocabulary_size());
     model.end_of_text = tokenizer.end_of_text();
     FolderWeights weights(folder);
     const std::vector<MappedTensor> tensors = llama_tensors(model);
@@ -233,12 +231,12 @@ void export_model(const fs::path& checkpoint, const fs::path& to) {
     const CheckpointInfo info = read_checkpoint_info(checkpoint);
     const RunRecord record = record_of(checkpoint, info);
     check_usage(record.kind == language_model_kind && record.model,
-                fmt::format("{} holds {}, and only a language model is exported", quoted(checkpoint),
-                            record.kind.empty() ? "a model that does not say what it is" : "a " + record.kind));
+                "{} holds {}, and only a language model is exported", quoted(checkpoint),
+                record.kind.empty() ? "a model that does not say what it is" : "a " + record.kind);
     const ModelConfig& model = *record.model;
     check_usage(model.architecture == Architecture::decoder,
-                fmt::format("{} holds a model of the architecture {}, for which transformers has none",
-                            quoted(checkpoint), to_string(model.architecture)));
+                "{} holds a model of the architecture {}, for which transformers has none", quoted(checkpoint),
+                to_string(model.architecture));
     const Tokenizer tokenizer = Tokenizer::from_json(info.tokenizer_json, checkpoint.string());
     const std::string end_of_text(Tokenizer::end_of_text_piece);
     json config = llama_config(model);
@@ -264,7 +262,7 @@ void export_model(const fs::path& checkpoint, const fs::path& to) {
     std::error_code failure;
     try {
         fs::create_directory(temporary, failure);
-        check_usage(!failure, "cannot create " + quoted(temporary) + ": " + failure.message());
+        check_usage(!failure, "cannot create {}: {}", quoted(temporary), failure.message());
         write_file(temporary / config_file, config.dump(2) + "\n");
         write_file(temporary / tokenizer_file, tokenizer.to_json());
         write_file(temporary / "tokenizer_config.json", tokenizer_config.dump(2) + "\n");

@@ -51,12 +51,12 @@ struct TextInput {
 void prepare_output(const std::filesystem::path& output, bool overwrite) {
     std::error_code failure;
     check_usage(!output.empty(), "--output is empty");
-    check_usage(!std::filesystem::is_directory(output, failure), quoted(output) + " is a folder, a file was expected");
+    check_usage(!std::filesystem::is_directory(output, failure), "{} is a folder, a file was expected", quoted(output));
     check_usage(overwrite || !std::filesystem::exists(output, failure),
-                quoted(output) + " exists; name another file, or say --overwrite on");
+                "{} exists; name another file, or say --overwrite on", quoted(output));
     const std::filesystem::path folder = output.parent_path();
     if (!folder.empty()) std::filesystem::create_directories(folder, failure);
-    check_usage(!failure, "cannot make the folder " + quoted(folder) + ": " + failure.message());
+    check_usage(!failure, "cannot make the folder {}: {}", quoted(folder), failure.message());
 }
 
 // ---------------------------------------------------------------- tokenizer

@@ -78,13 +78,13 @@ bool verify_tokens(const TokenDataset& dataset, std::size_t shard, bool begins) 
         dataset.read(first, block);
         for (std::size_t i = 0; i < block.size(); ++i) {
             const bool said = start != starts.end() && *start == first + i;
-            check(said == begins, fmt::format("{}: its documents do not begin where its tokens say, near token {}",
-                                              quoted(dataset.shard_path(shard)), first + i));
+            check(said == begins, "{}: its documents do not begin where its tokens say, near token {}",
+                  quoted(dataset.shard_path(shard)), first + i);
             start += said;
             begins = block[i] == dataset.end_of_text();
         }
     }
-    check(start == starts.end(), quoted(dataset.shard_path(shard)) + " names documents beyond its end");
+    check(start == starts.end(), "{} names documents beyond its end", quoted(dataset.shard_path(shard)));
     return begins;
 }
 
@@ -93,10 +93,10 @@ Json verify_shards(const std::filesystem::path& path) {
     const TokenDataset dataset(path);  // every seal
     const Tokenizer tokenizer = Tokenizer::from_json(dataset.tokenizer_json(), dataset.shard_path(0).string());
     check(tokenizer.fingerprint() == dataset.fingerprint() && tokenizer.vocabulary_size() == dataset.vocabulary_size(),
-          quoted(dataset.shard_path(0)) + " holds another tokenizer than its fingerprint says");
+          "{} holds another tokenizer than its fingerprint says", quoted(dataset.shard_path(0)));
     if (std::filesystem::is_directory(path))
         check(Tokenizer::load(path / "tokenizer.json").fingerprint() == dataset.fingerprint(),
-              quoted(path / "tokenizer.json") + " is not the tokenizer of the shards beside it");
+              "{} is not the tokenizer of the shards beside it", quoted(path / "tokenizer.json"));
 
     ProgressLine progress("checking", "tokens", dataset.token_count(), true);
     bool begins = true;  // whether a document must begin here
@@ -122,7 +122,7 @@ int data_verify_command(std::span<const std::string> arguments, const Communicat
     const int status = together(world, [&] {
         if (world.rank() != 0) return 0;
         std::error_code failure;
-        check_usage(std::filesystem::exists(path, failure), fmt::format("there is no '{}'", path));
+        check_usage(std::filesystem::exists(path, failure), "there is no '{}'", path);
         Json result{{"kind", "verify"}, {"path", path}};
         try {
             result["ok"] = true;

@@ -37,7 +37,7 @@ Records read_tsv(const std::filesystem::path& path) {
     if (line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
     const bool carriage_returns = line.ends_with('\r');
     if (carriage_returns) line.pop_back();
-    check_usage(line == "label\ttext", lines.where() + ": the header 'label<TAB>text' was expected");
+    check_usage(line == "label\ttext", "{}: the header 'label<TAB>text' was expected", lines.where());
 
     Records records;
     std::map<std::string, std::int32_t, std::less<>> ids;
@@ -45,8 +45,8 @@ Records read_tsv(const std::filesystem::path& path) {
         if (line.ends_with('\n')) line.pop_back();
         if (carriage_returns && line.ends_with('\r')) line.pop_back();
         const std::size_t tab = line.find('\t');
-        check_usage(tab != std::string::npos, lines.where() + ": no tab between label and text");
-        check_usage(tab > 0, lines.where() + ": the label is empty");
+        check_usage(tab != std::string::npos, "{}: no tab between label and text", lines.where());
+        check_usage(tab > 0, "{}: the label is empty", lines.where());
         const auto [id, is_new] = ids.try_emplace(line.substr(0, tab), static_cast<std::int32_t>(ids.size()));
         if (is_new) {
             records.names.push_back(id->first);
@@ -69,8 +69,8 @@ void assign_labels(LabelledSet& set, const Records& records, const LabelledOptio
     for (std::size_t i = 0; i < records.names.size(); ++i) {
         const auto found = std::ranges::find(set.classes, records.names[i]);
         check_usage(found != set.classes.end(),
-                    fmt::format("{} {}: the label '{}' is not one of the {} classes of the training set", unit,
-                                records.seen_at[i], records.names[i], set.classes.size()));
+                    "{} {}: the label '{}' is not one of the {} classes of the training set", unit, records.seen_at[i],
+                    records.names[i], set.classes.size());
         final_ids.push_back(static_cast<std::int32_t>(found - set.classes.begin()));
     }
     for (std::int32_t label : records.labels) set.labels.push_back(final_ids[static_cast<std::size_t>(label)]);
@@ -106,9 +106,9 @@ LabelledSet from_hdf5(const std::filesystem::path& path, const Tokenizer& tokeni
     verify_seal(path, labelled_set_kind);
     const Hdf5File file = Hdf5File::open(path);
     const std::uint64_t version = file.unsigned_attribute("/", "format_version");
-    check_usage(version == 1, fmt::format("{} has format {}, this program reads 1", quoted(path), version));
+    check_usage(version == 1, "{} has format {}, this program reads 1", quoted(path), version);
     check_usage(file.text_attribute("/", "tokenizer_fingerprint") == fmt::format("{:016x}", tokenizer.fingerprint()),
-                quoted(path) + " was made with another tokenizer; make it again with this one");
+                "{} was made with another tokenizer; make it again with this one", quoted(path));
     LabelledSet set;
     Records records;
     records.names = file.read_texts("/classes");
@@ -116,7 +116,7 @@ LabelledSet from_hdf5(const std::filesystem::path& path, const Tokenizer& tokeni
     records.seen_at.assign(records.names.size(), records.labels.size());
     for (std::size_t i = records.labels.size(); i-- > 0;) {
         check(records.labels[i] >= 0 && std::size_t(records.labels[i]) < records.names.size(),
-              quoted(path) + " holds a label that is not one of its classes");
+              "{} holds a label that is not one of its classes", quoted(path));
         records.seen_at[static_cast<std::size_t>(records.labels[i])] = i + 1;
     }
     assign_labels(set, records, options, quoted(path) + ", record");
@@ -125,9 +125,9 @@ LabelledSet from_hdf5(const std::filesystem::path& path, const Tokenizer& tokeni
     set.starts = file.read<std::uint64_t>("/documents");
     set.starts.push_back(set.tokens.size());
     check(set.starts.size() == set.size() + 1 && std::ranges::is_sorted(set.starts),
-          quoted(path) + " holds records that do not fit its labels");
+          "{} holds records that do not fit its labels", quoted(path));
     check(set.tokens.empty() || std::size_t(std::ranges::max(set.tokens)) < tokenizer.vocabulary_size(),
-          quoted(path) + " holds a token that is not in the vocabulary");
+          "{} holds a token that is not in the vocabulary", quoted(path));
     if (options.keep_texts)
         for (std::size_t i = 0; i < set.size(); ++i) {
             const bool empty = set.tokens_of(i).size() == 1 && set.tokens_of(i)[0] == tokenizer.end_of_text();
@@ -180,7 +180,7 @@ LabelledSet load_labelled_set(const std::filesystem::path& path, const Tokenizer
     const bool regular = std::filesystem::is_regular_file(path);  // a pipe can be read only once
     LabelledSet set =
         regular && is_sealed(path) ? from_hdf5(path, tokenizer, options) : from_tsv(path, tokenizer, options);
-    check_usage(set.size() > 0, quoted(path) + " holds no records");
+    check_usage(set.size() > 0, "{} holds no records", quoted(path));
     if (options.max_length > 0) cut_records(set, options.max_length);
     return set;
 }

@@ -111,10 +111,10 @@ void check_shard_folder(const std::filesystem::path& given, bool overwrite) {
     const std::filesystem::path folder = plain_name(given);
     std::error_code failure;
     if (!std::filesystem::exists(std::filesystem::symlink_status(folder, failure))) return;
-    check_usage(std::filesystem::is_directory(folder, failure), quoted(given) + " exists and is not a folder");
+    check_usage(std::filesystem::is_directory(folder, failure), "{} exists and is not a folder", quoted(given));
     if (std::filesystem::is_empty(folder, failure)) return;
-    check_usage(overwrite, quoted(given) + " exists and is not empty; name another folder, or say --overwrite on");
-    check_usage(is_shard_folder(folder), quoted(given) + " holds other files than shards; it will not be replaced");
+    check_usage(overwrite, "{} exists and is not empty; name another folder, or say --overwrite on", quoted(given));
+    check_usage(is_shard_folder(folder), "{} holds other files than shards; it will not be replaced", quoted(given));
 }
 
 namespace {
@@ -161,7 +161,7 @@ CorpusCounts write_shards(const Tokenizer& tokenizer, TextReader& reader, const 
     remove_stale_temporaries(final_name);
     if (!failure) std::filesystem::remove_all(temporary, failure);
     if (!failure) std::filesystem::create_directory(temporary, failure);
-    check_usage(!failure, "cannot make the folder " + quoted(final_name) + ": " + failure.message());
+    check_usage(!failure, "cannot make the folder {}: {}", quoted(final_name), failure.message());
     try {
         ShardWriter writer(tokenizer, temporary, options.shard_tokens);
         encode_all(tokenizer, reader, options, progress, writer);

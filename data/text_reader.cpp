@@ -25,14 +25,14 @@ bool is_json_object(const std::string& line) {
 DocumentUnit documents_named(const std::string& name) {
     if (name == "line") return DocumentUnit::line;
     if (name == "blank") return DocumentUnit::blank;
-    check_usage(name == "file", "a document is a line, blank (up to a blank line) or a file, not '" + name + "'");
+    check_usage(name == "file", "a document is a line, blank (up to a blank line) or a file, not '{}'", name);
     return DocumentUnit::file;
 }
 
 TextFormat text_format_named(const std::string& name) {
     if (name == "auto") return TextFormat::automatic;
     if (name == "plain") return TextFormat::plain;
-    check_usage(name == "jsonl", "the format of a text is auto, plain or jsonl, not '" + name + "'");
+    check_usage(name == "jsonl", "the format of a text is auto, plain or jsonl, not '{}'", name);
     return TextFormat::json_lines;
 }
 
@@ -49,8 +49,8 @@ TextReader::TextReader(std::vector<std::filesystem::path> inputs, TextOptions op
         if (std::filesystem::is_regular_file(input, failure) || !std::filesystem::exists(input, failure)) {
             if (input != "-") open_bytes(input);  // throws if missing, unreadable or empty
         } else {
-            check_usage(!std::filesystem::is_directory(input, failure),
-                        quoted(input) + " is a folder, a file was expected");
+            check_usage(!std::filesystem::is_directory(input, failure), "{} is a folder, a file was expected",
+                        quoted(input));
         }
     }
     if (!known) bytes_total_ = 0;
@@ -79,7 +79,7 @@ bool TextReader::append_document(std::string& text) {
             ++documents_in_file_;
             return true;
         }
-        check_usage(documents_in_file_ > 0, quoted(inputs_[next_input_ - 1]) + " holds no text");
+        check_usage(documents_in_file_ > 0, "{} holds no text", quoted(inputs_[next_input_ - 1]));
         bytes_before_ += lines_->bytes_taken();
         lines_.reset();
     }
@@ -125,12 +125,13 @@ bool TextReader::append_record(std::string& text) {
             throw UsageError(fmt::format("{}: not a line of JSON ({:.160}); mend it, or say that the text is plain",
                                          lines_->where(), json_problem(error)));
         }
-        check_usage(record.is_object(), lines_->where() + ": a JSON object was expected");
+        check_usage(record.is_object(), "{}: a JSON object was expected", lines_->where());
         const auto member = record.find(options_.text_key);
         check_usage(member != record.end(),
-                    lines_->where() + ": the record has no '" + options_.text_key +
-                        "'; name the member that holds the text (--text-key), or say that the text is plain");
-        check_usage(member->is_string(), lines_->where() + ": '" + options_.text_key + "' is not a string");
+                    "{}: the record has no '{}'; name the member that holds the text (--text-key), or say that the "
+                    "text is plain",
+                    lines_->where(), options_.text_key);
+        check_usage(member->is_string(), "{}: '{}' is not a string", lines_->where(), options_.text_key);
         text += member->get_ref<const std::string&>();
         return true;
     }

@@ -21,21 +21,21 @@ std::uint64_t parse_fingerprint(const std::string& text) {
 
 TokenDataset::TokenDataset(const std::filesystem::path& path, SealCheck seal_check) {
     std::error_code failure;
-    check_usage(std::filesystem::exists(path, failure), "there is no " + quoted(path) + "; make it with 'data shards'");
+    check_usage(std::filesystem::exists(path, failure), "there is no {}; make it with 'data shards'", quoted(path));
     if (!std::filesystem::is_directory(path, failure)) {
         add_shard(path, seal_check);
         return;
     }
     check_usage(std::filesystem::exists(path / shard_name(0), failure),
-                quoted(path) + " holds no token shards (" + shard_name(0) + "); make them with 'data shards'");
+                "{} holds no token shards ({}); make them with 'data shards'", quoted(path), shard_name(0));
     while (!complete_) {
         const std::filesystem::path shard = path / shard_name(shards_.size());
-        check_usage(std::filesystem::exists(shard, failure), quoted(shard) + " is missing; make the shards again");
+        check_usage(std::filesystem::exists(shard, failure), "{} is missing; make the shards again", quoted(shard));
         add_shard(shard, seal_check);
     }
     check_usage(!std::filesystem::exists(path / shard_name(shards_.size()), failure),
-                fmt::format("{} does not belong to the {} shards before it; make them again",
-                            quoted(path / shard_name(shards_.size())), shards_.size()));
+                "{} does not belong to the {} shards before it; make them again",
+                quoted(path / shard_name(shards_.size())), shards_.size());
 }
 
 void TokenDataset::add_shard(const std::filesystem::path& path, SealCheck seal_check) {
@@ -45,7 +45,7 @@ void TokenDataset::add_shard(const std::filesystem::path& path, SealCheck seal_c
         read_seal(path, token_shard_kind);
     Hdf5File file = Hdf5File::open(path);
     const std::uint64_t version = file.unsigned_attribute("/", "format_version");
-    check_usage(version == 1, fmt::format("{} has shard format {}, this program reads 1", quoted(path), version));
+    check_usage(version == 1, "{} has shard format {}, this program reads 1", quoted(path), version);
 
     const std::uint64_t vocabulary_size = file.unsigned_attribute("/", "vocabulary_size");
     const std::uint64_t fingerprint = parse_fingerprint(file.text_attribute("/", "tokenizer_fingerprint"));
@@ -57,16 +57,16 @@ void TokenDataset::add_shard(const std::filesystem::path& path, SealCheck seal_c
     } else {
         check_usage(file.unsigned_attribute("/", "shard") == shards_.size() &&
                         file.unsigned_attribute("/", "first_token") == counts_.tokens,
-                    quoted(path) + " is not the continuation of the shards before it; make them again");
+                    "{} is not the continuation of the shards before it; make them again", quoted(path));
         check_usage(fingerprint == fingerprint_ && vocabulary_size == vocabulary_size_,
-                    quoted(path) + " was made with another tokenizer than the shards before it; make them again");
+                    "{} was made with another tokenizer than the shards before it; make them again", quoted(path));
     }
     const CorpusCounts counts{.tokens = file.unsigned_attribute("/", "tokens"),
                               .documents = file.unsigned_attribute("/", "documents"),
                               .bytes = file.unsigned_attribute("/", "bytes"),
                               .words = file.unsigned_attribute("/", "words")};
     Hdf5Dataset tokens = file.dataset("/tokens");
-    check(tokens.shape() == Dims{counts.tokens}, quoted(path) + " holds another number of tokens than it says");
+    check(tokens.shape() == Dims{counts.tokens}, "{} holds another number of tokens than it says", quoted(path));
     complete_ = file.unsigned_attribute("/", "last") != 0;
     shards_.push_back({std::move(file), std::move(tokens), counts_.tokens, counts.tokens});
     counts_ += counts;
@@ -75,14 +75,14 @@ void TokenDataset::add_shard(const std::filesystem::path& path, SealCheck seal_c
 std::uint64_t windows_of(std::uint64_t tokens, std::uint64_t length, const std::filesystem::path& file) {
     check_usage(length > 0, "a window must hold at least one token");
     check_usage(tokens > length,
-                fmt::format("{} holds {} tokens, one window of {} needs {}; take more text or a shorter --seq-length",
-                            quoted(file), tokens, length, length + 1));
+                "{} holds {} tokens, one window of {} needs {}; take more text or a shorter --seq-length", quoted(file),
+                tokens, length, length + 1);
     return (tokens - 1) / length;
 }
 
 void TokenDataset::read(std::uint64_t first, std::span<Token> tokens) const {
     check(first <= token_count() && tokens.size() <= token_count() - first,
-          fmt::format("tokens {} to {} were asked for, there are {}", first, first + tokens.size(), token_count()));
+          "tokens {} to {} were asked for, there are {}", first, first + tokens.size(), token_count());
     auto shard = std::ranges::upper_bound(shards_, first, {}, &Shard::first_token);
     if (shard != shards_.begin()) --shard;
     while (!tokens.empty()) {
@@ -92,8 +92,8 @@ void TokenDataset::read(std::uint64_t first, std::span<Token> tokens) const {
         shard->tokens.read({within}, {count}, part);
         // Negative ids cannot be stored; one beyond int32 comes out as its greatest value.
         const bool known = part.empty() || std::uint64_t(std::ranges::max(part)) < vocabulary_size_;
-        check(known, fmt::format("{} holds a token that is not in its vocabulary of {}, near token {}",
-                                 quoted(shard->file.path()), vocabulary_size_, within));
+        check(known, "{} holds a token that is not in its vocabulary of {}, near token {}", quoted(shard->file.path()),
+              vocabulary_size_, within);
         tokens = tokens.subspan(count);
         first += count;
         ++shard;

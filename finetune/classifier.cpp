@@ -88,8 +88,8 @@ void ClassifierStageOptions::declare(OptionTable& table) {
 
 StoredClassifier classifier_from(const StoredModel& stored) {
     const RunRecord& record = stored.record;
-    check_usage(record.classifier.has_value(),
-                fmt::format("{} holds no classifier; ulmpi finetune classifier makes one", stored.path.string()));
+    check_usage(record.classifier.has_value(), "{} holds no classifier; ulmpi finetune classifier makes one",
+                stored.path.string());
     StoredClassifier c{record.classifier->head, record.classifier->classes, record.classifier->max_length};
     if (record.ensemble) {
         c.members = record.ensemble->members;

@@ -66,9 +66,9 @@ std::uint64_t fingerprint_of_teacher(const std::string& teacher, const Facts& fa
 // Its statistics are those of a micro-batch, which a document in several of them has no row in.
 void check_trains_on(HeadNormKind norm, const LabelledFacts& train, std::size_t context, const std::string& path) {
     check_usage(norm != HeadNormKind::batchnorm || train.longest.front() <= context,
-                fmt::format("--head-normalization batchnorm does not train on texts longer than the model's context of "
-                            "{} tokens, and {} has one of {}: use layernorm, or cut them by --max-length {}",
-                            context, path, train.longest.front(), context));
+                "--head-normalization batchnorm does not train on texts longer than the model's context of "
+                "{} tokens, and {} has one of {}: use layernorm, or cut them by --max-length {}",
+                context, path, train.longest.front(), context);
 }
 
 }  // namespace
@@ -146,8 +146,7 @@ ClassifierSpec resolve(const ClassifierRequest& asked, const Facts& facts) {
     const ClassifierStageOptions& o = all.options;
     ClassifierSpec spec{resolve_run(command, all.table, o, facts), o.train, o.valid, o.test};
     const LabelledFacts& train = facts.sets.at("train");
-    check_usage(train.classes.size() >= 2,
-                fmt::format("{} has one class alone; a classifier needs two or more", o.train));
+    check_usage(train.classes.size() >= 2, "{} has one class alone; a classifier needs two or more", o.train);
     spec.classes = train.classes;
     spec.head = o.head;
     spec.head->classes = train.classes.size();

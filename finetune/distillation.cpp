@@ -19,13 +19,12 @@ std::vector<std::size_t> places_of(const std::vector<std::string>& classes, cons
     std::vector<std::size_t> places;
     for (const std::string& name : classes) {
         const auto found = std::ranges::find(teachers, name);
-        check_usage(found != teachers.end(),
-                    fmt::format("--distill-from {}: the teacher does not know the class '{}'", teacher, name));
+        check_usage(found != teachers.end(), "--distill-from {}: the teacher does not know the class '{}'", teacher,
+                    name);
         places.push_back(static_cast<std::size_t>(found - teachers.begin()));
     }
-    check_usage(teachers.size() == classes.size(),
-                fmt::format("--distill-from {}: the teacher has {} classes, the training set {}", teacher,
-                            teachers.size(), classes.size()));
+    check_usage(teachers.size() == classes.size(), "--distill-from {}: the teacher has {} classes, the training set {}",
+                teacher, teachers.size(), classes.size());
     return places;
 }
 
@@ -76,9 +75,8 @@ std::optional<std::vector<float>> taught(ClassifierSets& sets, const ClassifierS
         said.resize(broadcast_value<std::uint64_t>(said.size(), world, 0));
         world.broadcast(std::span<float>(said), 0);
         together(world, [&] {
-            check_usage(
-                said.size() == sets.train.size() * classes,
-                fmt::format("what the teacher said, in {}, is not of the texts of {}", spec.source->path, spec.train));
+            check_usage(said.size() == sets.train.size() * classes,
+                        "what the teacher said, in {}, is not of the texts of {}", spec.source->path, spec.train);
         });
     } else {
         Interruption interruption(signals, std::nullopt, world);

@@ -22,15 +22,15 @@ int evaluate_language_model(const StoredModel& stored, const Options& o, const C
     const std::size_t stride = o.stride == 0 ? stored.config.context : o.stride;
     together(world, [&] {
         check_usage(stored.record.kind == language_model_kind,
-                    fmt::format("{} holds no language model; --test FILE.tsv judges a classifier", o.model));
+                    "{} holds no language model; --test FILE.tsv judges a classifier", o.model);
         check_usage(dataset.fingerprint() == stored.tokenizer.fingerprint(),
-                    fmt::format("{} was made with another tokenizer than the model's", o.data));
-        check_usage(stride <= stored.config.context,
-                    fmt::format("--stride {} is more than the model's context of {}", stride, stored.config.context));
+                    "{} was made with another tokenizer than the model's", o.data);
+        check_usage(stride <= stored.config.context, "--stride {} is more than the model's context of {}", stride,
+                    stored.config.context);
         check_usage(!stored.config.recurrent() || stride == stored.config.context,
-                    fmt::format("--stride: a recurrent model reads on from window to window, along up to {} streams "
-                                "that the set is cut into: leave this out",
-                                scoring_streams));
+                    "--stride: a recurrent model reads on from window to window, along up to {} streams "
+                    "that the set is cut into: leave this out",
+                    scoring_streams);
     });
     const auto model = load_for_inference(stored, {}, layout_from(o.layout, world),
                                           {o.layout.micro_batch, stored.config.context}, world);

@@ -81,8 +81,7 @@ public:
         if (path.empty()) return;
         remove_stale_temporaries(path);
         file_ = std::fopen(temporary_.c_str(), "wb");
-        check_usage(file_ != nullptr,
-                    fmt::format("--output {} cannot be written: its folder is missing or not writable", path));
+        check_usage(file_ != nullptr, "--output {} cannot be written: its folder is missing or not writable", path);
     }
     ~Output() {
         if (path_.empty() || file_ == nullptr) return;
@@ -107,7 +106,7 @@ public:
 private:
     void check_written(bool done) {
         if (!done) remove_temporary();
-        check(done, path_ + " cannot be written: is the disk full?");
+        check(done, "{} cannot be written: is the disk full?", path_);
     }
 
     std::string path_;
@@ -122,7 +121,7 @@ LabelledSet next_while_working(LineBlocks& blocks, Output* output, const Communi
         return blocks.next();
     } catch (const UsageError& problem) {
         if (output != nullptr) output->remove_temporary();
-        check(world.rank() != 0, problem.what());
+        check(world.rank() != 0, std::string(problem.what()));
         world.barrier();
         throw;
     }
@@ -152,7 +151,7 @@ int predict_command(std::span<const std::string> arguments, const Communicator& 
     std::unique_ptr<Output> output;
     together(world, [&] {
         check_usage(output_path.empty() || !std::filesystem::exists(output_path),
-                    fmt::format("--output {} is there already; remove it or name another", output_path));
+                    "--output {} is there already; remove it or name another", output_path);
         if (world.rank() == 0) output = std::make_unique<Output>(output_path);
     });
     LineBlocks blocks(input, stored.tokenizer, classifier, world);

@@ -31,7 +31,7 @@ WideFeatures restored(const WideContent& stored, const ClassifierSpec& spec, con
     return together(world, [&] {
         LinearModel model = LinearModel::from_bytes(bytes);
         check_usage(model.classes() == spec.classes.size() && held_out.size() == train.size() * spec.classes.size(),
-                    fmt::format("the wide features of {} are not those of {}", spec.source->path, spec.train));
+                    "the wide features of {} are not those of {}", spec.source->path, spec.train);
         return WideFeatures{std::move(model), {{bytes.begin(), bytes.end()}, held_out}, {held_out, {}, {}}};
     });
 }

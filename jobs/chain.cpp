@@ -133,7 +133,7 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
     if (has("finetune.lm"))
         stages.push_back(configured("finetune lm", LanguageModelRequest(domain_training()), arguments));
     if (has("finetune.classifier")) stages.push_back(classifier_stage(arguments));
-    check_usage(!stages.empty(), config + " has no section [pretrain], [finetune.lm] or [finetune.classifier]");
+    check_usage(!stages.empty(), "{} has no section [pretrain], [finetune.lm] or [finetune.classifier]", config);
 
     struct Place {
         std::string command;
@@ -145,14 +145,14 @@ std::vector<ConfiguredStage> stages_of_file(const std::string& config) {
         std::error_code failure;
         check_usage(stage.init_from.empty() || parent != places.end() || fs::exists(stage.init_from, failure) ||
                         find_shipped_model(stage.init_from),
-                    fmt::format("{} begins with {}, which is not there, nor is it the run of a stage before it in {}, "
-                                "nor a model that comes with the program",
-                                stage.command, stage.init_from, config));
+                    "{} begins with {}, which is not there, nor is it the run of a stage before it in {}, "
+                    "nor a model that comes with the program",
+                    stage.command, stage.init_from, config);
         const Place here{stage.command,
                          checked_shape(stage, parent == places.end() ? std::nullopt : parent->second.shape)};
         const auto [at, is_new] = places.try_emplace(place_of(stage.run), here);
-        check_usage(is_new, fmt::format("{} and {} both work in {}: give each a --run of its own", at->second.command,
-                                        stage.command, stage.run));
+        check_usage(is_new, "{} and {} both work in {}: give each a --run of its own", at->second.command,
+                    stage.command, stage.run);
     }
     return stages;
 }
@@ -173,9 +173,8 @@ std::vector<StageState> states_of(const std::vector<ConfiguredStage>& stages, co
 
         StageState& state = states.emplace_back();
         const RunFolder::Found found = RunFolder(stage.run).newest_verified(world);
-        check_usage(
-            found.checkpoint || found.passed_over.empty(),
-            fmt::format("{} has checkpoints, but none can be used: {}", stage.run, fmt::join(found.passed_over, "; ")));
+        check_usage(found.checkpoint || found.passed_over.empty(), "{} has checkpoints, but none can be used: {}",
+                    stage.run, fmt::join(found.passed_over, "; "));
         if (found.checkpoint) {
             const CheckpointInfo info = read_checkpoint_info(*found.checkpoint, world, true);
             const RunRecord record = record_of(*found.checkpoint, info);

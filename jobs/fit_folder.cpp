@@ -101,10 +101,9 @@ fs::path FitFolder::words_held_out_by(const Network& network) const {
 std::optional<FitRecord> FitFolder::begun(const json& asked) const {
     std::error_code failure;
     if (!fs::exists(root_, failure)) return std::nullopt;
-    check_usage(fs::is_directory(root_, failure), "--run " + quoted(root_) + " is not a folder");
+    check_usage(fs::is_directory(root_, failure), "--run {} is not a folder", quoted(root_));
     const std::optional<json> found = read_json(record());
-    check_usage(found || is_new(root_),
-                fmt::format("--run {} holds something else than a fit: name a new folder", quoted(root_)));
+    check_usage(found || is_new(root_), "--run {} holds something else than a fit: name a new folder", quoted(root_));
     if (!found) return std::nullopt;
     FitRecord fit;
     try {
@@ -115,9 +114,9 @@ std::optional<FitRecord> FitFolder::begun(const json& asked) const {
     for (const json& either : {asked, fit.asked})
         for (const auto& [name, value] : either.items())
             check_usage(fit.asked.value(name, json()) == asked.value(name, json()),
-                        fmt::format("{} holds a fit that began with another {}: give the same one to go on, or another "
-                                    "--run",
-                                    quoted(root_), name));
+                        "{} holds a fit that began with another {}: give the same one to go on, or another "
+                        "--run",
+                        quoted(root_), name);
     double alive = fit.began;
     std::vector<fs::path> signs{record(), metrics(), language_model() / "metrics.jsonl"};
     for (const bool has_test : {false, true})
@@ -131,7 +130,7 @@ std::optional<FitRecord> FitFolder::begun(const json& asked) const {
 FolderLock FitFolder::create() const {
     std::error_code failure;
     fs::create_directories(text(), failure);
-    check_usage(!failure, fmt::format("cannot make the folder {}: {}", quoted(text()), failure.message()));
+    check_usage(!failure, "cannot make the folder {}: {}", quoted(text()), failure.message());
     return {text(), "wait for that fit, end it, or give another --run"};
 }
 

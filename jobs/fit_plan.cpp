@@ -232,10 +232,10 @@ FitPlan plan_fit(const FitFacts& facts, const FitSpeed& speed, double seconds_le
     const Planner planner(facts, speed, spent + seconds_left, recipe);
     const double text = planner.text_seconds(planner.least_read()), classifier = planner.least().total();
     check_usage(text + classifier <= planner.usable(seconds_left),
-                fmt::format("--minutes is too little for this task on this machine: {}stage 3 takes {} at least; give "
-                            "--minutes {:.1f} or more",
-                            text > 0 ? "stage 2 takes " + format_duration(text) + " at least and " : "",
-                            format_duration(classifier), minutes_from(spent + planner.given_for(text + classifier))));
+                "--minutes is too little for this task on this machine: {}stage 3 takes {} at least; give "
+                "--minutes {:.1f} or more",
+                text > 0 ? "stage 2 takes " + format_duration(text) + " at least and " : "",
+                format_duration(classifier), minutes_from(spent + planner.given_for(text + classifier)));
     return plan_rest(facts, speed, seconds_left, spent, recipe);
 }
 

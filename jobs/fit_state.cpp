@@ -170,8 +170,8 @@ std::vector<float> FitState::words_held_out() const {
     std::vector<float> all(bytes.size() / sizeof(float));
     std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(all.data()));
     const std::size_t classes = task.train.classes.size();
-    check(all.size() == record.words_rows * classes,
-          quoted(folder.words_held_out()) + " was changed: start another --run");
+    check(all.size() == record.words_rows * classes, "{} was changed: start another --run",
+          quoted(folder.words_held_out()));
     const std::vector<std::uint32_t> fitted = words_places(record.words_rows);
     std::vector<float> of_rows;
     for (const std::uint32_t place : places_) {

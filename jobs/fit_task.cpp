@@ -59,8 +59,7 @@ std::string listed(std::vector<std::string> names) {
 }
 
 void check_classes(const LabelledSet& train, const std::string& path) {
-    check_usage(train.classes.size() >= 2,
-                fmt::format("--train {} has one class alone; a classifier needs two or more", path));
+    check_usage(train.classes.size() >= 2, "--train {} has one class alone; a classifier needs two or more", path);
     std::vector<std::uint64_t> rows(train.classes.size(), 0);
     for (const std::int32_t label : train.labels) ++rows[static_cast<std::size_t>(label)];
     std::vector<std::string> alone;
@@ -85,8 +84,8 @@ LabelledSet of_known_classes(const std::string& name, LabelledSet set, const std
         if (ids[static_cast<std::size_t>(set.labels[row])] >= 0) known.push_back(row);
     const std::size_t left_out = set.size() - known.size();
     check_usage(2 * left_out <= set.size(),
-                fmt::format("{}: {} of its {} texts are of classes that are not among the {} of --train: {}", name,
-                            left_out, set.size(), classes.size(), listed(strange)));
+                "{}: {} of its {} texts are of classes that are not among the {} of --train: {}", name, left_out,
+                set.size(), classes.size(), listed(strange));
     if (left_out > 0) {
         fmt::print(stderr,
                    "note: {} of the {} texts of {} are of classes that --train has no text of: {}. They are left out; "
@@ -228,16 +227,15 @@ FitFacts facts_with(const FitFacts& facts, const LabelledSet& train) {
 
 FitTask read_fit_task(const FitOptions& o, const Communicator& world) {
     FitTask task{.model = open_model(o.init_from, world)};
-    const Read read =
-        broadcast_value(together(world,
-                                 [&] {
-                                     check_usage(task.model.record.kind == language_model_kind,
-                                                 fmt::format("--init-from {} holds no language model", o.init_from));
-                                     if (world.rank() != 0) return Read{};
-                                     task.asked = asked_of(o, task.model);
-                                     return read_on_leader(o, task);
-                                 }),
-                        world, 0);
+    const Read read = broadcast_value(together(world,
+                                               [&] {
+                                                   check_usage(task.model.record.kind == language_model_kind,
+                                                               "--init-from {} holds no language model", o.init_from);
+                                                   if (world.rank() != 0) return Read{};
+                                                   task.asked = asked_of(o, task.model);
+                                                   return read_on_leader(o, task);
+                                               }),
+                                      world, 0);
     broadcast(task.train, world);
     if (!o.test.empty()) broadcast(world.rank() == 0 ? *task.test : task.test.emplace(), world);
     if (!o.valid.empty()) broadcast(world.rank() == 0 ? *task.valid : task.valid.emplace(), world);

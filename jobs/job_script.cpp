@@ -60,11 +60,10 @@ void check_grace(const std::vector<std::string>& lines, std::size_t end) {
         if (key == "--signal" && value.find('@') != std::string::npos)
             grace = seconds_from(value.substr(value.find('@') + 1) + "s");
     }
-    check_usage(
-        !limit || !grace || *limit == 0 || leaves_time_to_work(*limit, *grace),
-        fmt::format("a job of {:.0f} s that is told to stop {:.0f} s before its end has no time to work: give more "
-                    "--time, or less --grace",
-                    limit.value_or(0), grace.value_or(0)));
+    check_usage(!limit || !grace || *limit == 0 || leaves_time_to_work(*limit, *grace),
+                "a job of {:.0f} s that is told to stop {:.0f} s before its end has no time to work: give more "
+                "--time, or less --grace",
+                limit.value_or(0), grace.value_or(0));
 }
 
 }  // namespace

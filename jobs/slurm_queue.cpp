@@ -42,7 +42,7 @@ std::map<std::string, QueuedJob> queued_jobs(const std::vector<std::string>& ids
         const Finished squeue =
             run_program({"squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs=" + id});
         check_usage(squeue.status == 0 || squeue.errors.find("Invalid job id") != std::string::npos,
-                    "Slurm cannot be asked: " + first_line(squeue.errors));
+                    "Slurm cannot be asked: {}", first_line(squeue.errors));
         std::istringstream fields(first_line(squeue.output));
         std::string known, state, reason;
         if (std::getline(fields, known, '|') && std::getline(fields, state, '|') && std::getline(fields, reason))
@@ -56,10 +56,10 @@ std::string submit_job(const std::string& script, const std::string& after) {
     if (!after.empty()) words.insert(words.end(), {"--dependency=afterok:" + after, "--kill-on-invalid-dep=yes"});
     words.push_back(script);
     const Finished sbatch = run_program(words, means_another_job);
-    check(sbatch.status != 127, "there is no Slurm here (" + first_line(sbatch.errors) + "): --dry-run shows the jobs");
-    check(sbatch.status == 0, "sbatch refused " + script + ": " + first_line(sbatch.errors));
+    check(sbatch.status != 127, "there is no Slurm here ({}): --dry-run shows the jobs", first_line(sbatch.errors));
+    check(sbatch.status == 0, "sbatch refused {}: {}", script, first_line(sbatch.errors));
     const std::string id = sbatch.output.substr(0, sbatch.output.find_first_of(";\n"));  // "id;cluster"
-    check(!id.empty(), "sbatch named no job for " + script);
+    check(!id.empty(), "sbatch named no job for {}", script);
     return id;
 }
 

@@ -155,7 +155,7 @@ int status_command(std::span<const std::string> arguments, const Communicator& w
     if (folders.empty()) folders = chains_here();
     for (const fs::path& folder : folders) {
         const std::optional<ChainRecord> chain = ChainRecord::load(folder);
-        check_usage(chain.has_value(), quoted(folder) + " holds no chain.json: it is not a folder that submit made");
+        check_usage(chain.has_value(), "{} holds no chain.json: it is not a folder that submit made", quoted(folder));
         show(folder, *chain, ::isatty(STDOUT_FILENO) == 1);
     }
     return 0;

@@ -60,7 +60,7 @@ std::string dashed(std::string command) {
 std::string read_template(const std::string& path) {
     if (path.empty()) return built_in_job_template();
     std::ifstream file(path, std::ios::binary);
-    check_usage(file.good() && fs::is_regular_file(path), "--template: " + path + " cannot be read");
+    check_usage(file.good() && fs::is_regular_file(path), "--template: {} cannot be read", path);
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
@@ -74,8 +74,8 @@ JobRequest request_of(const ConfiguredStage& stage, const Options& common, std::
     const JobRequest& r = o.request;
     if (r.nodes && r.ranks_per_node)
         check_usage(*r.nodes * *r.ranks_per_node % stage.ranks_of_model == 0,
-                    fmt::format("{}: {} nodes of {} ranks do not divide into tensor x pipeline parallel groups of {}",
-                                stage.command, *r.nodes, *r.ranks_per_node, stage.ranks_of_model));
+                    "{}: {} nodes of {} ranks do not divide into tensor x pipeline parallel groups of {}",
+                    stage.command, *r.nodes, *r.ranks_per_node, stage.ranks_of_model);
     return r;
 }
 
@@ -125,9 +125,9 @@ std::vector<PlannedJob> planned_jobs(const std::vector<ConfiguredStage>& stages,
 void refuse_other_inputs(const std::vector<ConfiguredStage>& stages, const std::vector<StageState>& states) {
     for (std::size_t i = 0; i < stages.size(); ++i)
         check_usage(states[i].need != Need::other_inputs,
-                    fmt::format("{} was made from other inputs than {} has now: {}; give the stage another --run, or "
-                                "--set-aside to rename that one and begin anew",
-                                stages[i].run, stages[i].command, fmt::join(states[i].changes, "; ")));
+                    "{} was made from other inputs than {} has now: {}; give the stage another --run, or "
+                    "--set-aside to rename that one and begin anew",
+                    stages[i].run, stages[i].command, fmt::join(states[i].changes, "; "));
 }
 
 // Jobs read their scripts and configurations in the folder when they start, or come back.
@@ -138,11 +138,10 @@ void refuse_queued(const ChainRecord& before) {
     const auto queue = queued_jobs(ids);
     for (const ChainRecord::Stage& old : before.stages) {
         const auto job = queue.find(old.job);
-        check_usage(
-            job == queue.end() || !job->second.is_alive(),
-            fmt::format("{} of {} is in the queue already, as job {}: ulmpi status shows it; scancel {} takes it "
-                        "out; another chain needs another --jobs",
-                        old.command, old.run, old.job, old.job));
+        check_usage(job == queue.end() || !job->second.is_alive(),
+                    "{} of {} is in the queue already, as job {}: ulmpi status shows it; scancel {} takes it "
+                    "out; another chain needs another --jobs",
+                    old.command, old.run, old.job, old.job);
     }
 }
 
@@ -232,7 +231,7 @@ int submit(const Options& o, const std::string& config, std::span<const std::str
     }
     std::error_code failure;
     fs::create_directories(folder, failure);
-    check_usage(!failure, "--jobs: " + quoted(folder) + " cannot be made: " + failure.message());
+    check_usage(!failure, "--jobs: {} cannot be made: {}", quoted(folder), failure.message());
     const FolderLock lock(folder, "wait until that one is done, or give another --jobs");
     const std::optional<ChainRecord> before = ChainRecord::load(folder);
     if (before) refuse_queued(*before);

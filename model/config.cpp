@@ -47,17 +47,16 @@ constexpr std::array<std::pair<PositionEmbedding, const char*>, 4> positions{
 void check_wiring(const std::string& option, const std::string& wiring, const std::string& allowed) {
     if (wiring == "none") return;
     for (std::size_t i = 0; i < wiring.size(); ++i) {
-        check_usage(
-            allowed.find(wiring[i]) != std::string::npos,
-            fmt::format("{} {} has the letter '{}': use letters of \"{}\" (n normalise, d dropout, a add), or none",
-                        option, wiring, wiring[i], allowed));
-        check_usage(wiring.find(wiring[i], i + 1) == std::string::npos,
-                    fmt::format("{} {} repeats the letter '{}'", option, wiring, wiring[i]));
+        check_usage(allowed.find(wiring[i]) != std::string::npos,
+                    "{} {} has the letter '{}': use letters of \"{}\" (n normalise, d dropout, a add), or none", option,
+                    wiring, wiring[i], allowed);
+        check_usage(wiring.find(wiring[i], i + 1) == std::string::npos, "{} {} repeats the letter '{}'", option, wiring,
+                    wiring[i]);
     }
 }
 
 void check_dropout(const char* option, double probability) {
-    check_usage(probability >= 0 && probability < 1, fmt::format("{} {} is outside [0, 1)", option, probability));
+    check_usage(probability >= 0 && probability < 1, "{} {} is outside [0, 1)", option, probability);
 }
 
 }  // namespace
@@ -105,27 +104,26 @@ namespace {
 
 void check_decoder(const ModelConfig& c) {
     check_usage(c.heads >= 1, "--num-attention-heads must be at least 1");
-    check_usage(c.hidden % c.heads == 0,
-                fmt::format("--num-attention-heads {} does not divide --hidden-size {}", c.heads, c.hidden));
-    check_usage(
-        c.position != PositionEmbedding::rotary || c.head_size() % 2 == 0,
-        fmt::format("rotary positions need heads of even size: --hidden-size {} / --num-attention-heads {} is {}",
-                    c.hidden, c.heads, c.head_size()));
+    check_usage(c.hidden % c.heads == 0, "--num-attention-heads {} does not divide --hidden-size {}", c.heads,
+                c.hidden);
+    check_usage(c.position != PositionEmbedding::rotary || c.head_size() % 2 == 0,
+                "rotary positions need heads of even size: --hidden-size {} / --num-attention-heads {} is {}", c.hidden,
+                c.heads, c.head_size());
     check_usage(c.position != PositionEmbedding::sinusoidal || c.hidden % 2 == 0,
-                fmt::format("sinusoidal positions need an even --hidden-size, not {}", c.hidden));
+                "sinusoidal positions need an even --hidden-size, not {}", c.hidden);
     check_usage(c.norm_eps > 0, "--norm-eps must be positive");
     check_wiring("--layer-preprocess", c.preprocess, "n");
     check_wiring("--layer-postprocess", c.postprocess, "dan");
     check_usage(!c.normalises_before() || !c.normalises_after(),
-                fmt::format("--layer-preprocess {} and --layer-postprocess {} both normalise: choose one place",
-                            c.preprocess, c.postprocess));
+                "--layer-preprocess {} and --layer-postprocess {} both normalise: choose one place", c.preprocess,
+                c.postprocess);
     check_dropout("--attention-dropout", c.attention_dropout);
     check_dropout("--residual-dropout", c.residual_dropout);
 }
 
 void check_encoder_decoder(const ModelConfig& c) {
     check_usage(c.encoder_layers >= 1 && c.encoder_layers < c.layers,
-                fmt::format("of {} layers {} are the encoder's: both stacks need one", c.layers, c.encoder_layers));
+                "of {} layers {} are the encoder's: both stacks need one", c.layers, c.encoder_layers);
     check_usage(c.source_context >= 1, "the longest source has no token");
     check_usage(c.position != PositionEmbedding::rotary, "an encoder-decoder has no rotary positions");
     check_usage(!c.mask_documents, "an encoder-decoder reads one text at a time: it masks no documents");
@@ -157,21 +155,20 @@ void check_model(const ModelConfig& c) {
 
 void check_layout(const ModelConfig& c, int pipeline, int tensor) {
     check_usage(static_cast<std::size_t>(pipeline) <= c.layers,
-                fmt::format("--pipeline-parallel-size {} is more than the {} layers there are", pipeline, c.layers));
+                "--pipeline-parallel-size {} is more than the {} layers there are", pipeline, c.layers);
     const auto slices = static_cast<std::size_t>(tensor);
     if (c.recurrent()) {
         const std::size_t units = c.layers > 1 ? std::min(c.hidden, c.embedding) : c.embedding;
         return check_usage(slices <= units && slices <= c.vocabulary,
-                           fmt::format("--tensor-parallel-size {} is more than the model has to split (units {}, "
-                                       "vocabulary {})",
-                                       tensor, units, c.vocabulary));
+                           "--tensor-parallel-size {} is more than the model has to split (units {}, "
+                           "vocabulary {})",
+                           tensor, units, c.vocabulary);
     }
-    check_usage(
-        slices <= c.heads,
-        fmt::format("--tensor-parallel-size {} is more than the {} attention heads there are", tensor, c.heads));
+    check_usage(slices <= c.heads, "--tensor-parallel-size {} is more than the {} attention heads there are", tensor,
+                c.heads);
     check_usage(slices <= c.ffn_size() && slices <= c.vocabulary,
-                fmt::format("--tensor-parallel-size {} is more than the model has to split (ffn {}, vocabulary {})",
-                            tensor, c.ffn_size(), c.vocabulary));
+                "--tensor-parallel-size {} is more than the model has to split (ffn {}, vocabulary {})", tensor,
+                c.ffn_size(), c.vocabulary);
 }
 
 nlohmann::json to_json(const ModelConfig& c) {

@@ -9,7 +9,7 @@
 namespace ulmpi {
 
 ParameterId ParameterStore::declare(Parameter p) {
-    check(names_.insert(p.name).second, "the parameter " + p.name + " is declared twice");
+    check(names_.insert(p.name).second, "the parameter {} is declared twice", p.name);
     p.local = p.global;
     if (!p.slicing.whole()) {
         std::size_t& extent = p.local.extent[static_cast<std::size_t>(p.slicing.axis)];

@@ -20,7 +20,7 @@ int run_command(const std::string& above, const std::vector<Command>& commands, 
     std::vector<std::string> names;
     for (const Command& command : commands) names.push_back(command.name);
 
-    check_usage(!words.empty(), fmt::format("{} needs one of: {}", typed, fmt::join(names, ", ")));
+    check_usage(!words.empty(), "{} needs one of: {}", typed, fmt::join(names, ", "));
     if (words[0] == "--help" || words[0] == "-h") {
         print_line(fmt::format("usage: {} COMMAND [options]\n{}\n\n{} COMMAND --help explains a command.", typed,
                                list_commands(commands), typed));

@@ -107,9 +107,8 @@ void agree_on(const Communicator& world, const std::string& what, const std::str
     const std::uint64_t hash = std::hash<std::string>{}(value);
     std::array<std::uint64_t, 2> least_and_most{hash, ~hash};
     world.all_reduce_min(std::span<std::uint64_t>(least_and_most));
-    check_usage(
-        least_and_most[0] == ~least_and_most[1],
-        "the ranks do not have the same " + what + ": compare the environment (ULMPI_*) and files of the nodes");
+    check_usage(least_and_most[0] == ~least_and_most[1],
+                "the ranks do not have the same {}: compare the environment (ULMPI_*) and files of the nodes", what);
 }
 
 std::string from_leader(const Communicator& world, const std::function<std::string()>& body) {

@@ -9,12 +9,11 @@ namespace ulmpi {
 Extents extents_for(int ranks, int pipeline, int tensor) {
     check_usage(pipeline >= 1 && tensor >= 1, "--pipeline-parallel-size and --tensor-parallel-size must be at least 1");
     const long long one_replica = static_cast<long long>(pipeline) * tensor;
-    check_usage(
-        one_replica <= ranks && ranks % one_replica == 0,
-        fmt::format("the layout does not fit the ranks: --pipeline-parallel-size {} x --tensor-parallel-size {} "
-                    "needs a multiple of {} ranks, but {} {} running; start mpirun with -n {}",
-                    pipeline, tensor, one_replica, ranks, ranks == 1 ? "is" : "are",
-                    (ranks + one_replica - 1) / one_replica * one_replica));
+    check_usage(one_replica <= ranks && ranks % one_replica == 0,
+                "the layout does not fit the ranks: --pipeline-parallel-size {} x --tensor-parallel-size {} "
+                "needs a multiple of {} ranks, but {} {} running; start mpirun with -n {}",
+                pipeline, tensor, one_replica, ranks, ranks == 1 ? "is" : "are",
+                (ranks + one_replica - 1) / one_replica * one_replica);
     return {ranks / static_cast<int>(one_replica), pipeline, tensor};
 }
 

@@ -119,11 +119,10 @@ int check_run(const std::string& run, const std::string& data) {
     const std::filesystem::path newest = resolve_checkpoint(run);
     const CheckpointInfo info = read_checkpoint_info(newest);
     const auto written = written_ledgers(run);
-    check_usage(!written.empty(),
-                fmt::format("{} holds no ledger: it is no run of one model, or one of an older version", run));
+    check_usage(!written.empty(), "{} holds no ledger: it is no run of one model, or one of an older version", run);
     const RunRecord run_record = record_of(newest, info);
     check_usage(run_record.saved && run_record.model && run_record.options.contains("global-batch-size"),
-                fmt::format("{} does not say of which run it is: its order of reading is not known", newest.string()));
+                "{} does not say of which run it is: its order of reading is not known", newest.string());
     const std::unique_ptr<SampleOrder> order = order_of(run_record, info.tokenizer_json, data);
     const std::uint64_t steps = written.rbegin()->first;
 

@@ -93,14 +93,14 @@ int generate_command(std::span<const std::string> arguments, const Communicator&
     const std::size_t context = stored.config.context;
     std::vector<Token> tokens = together(world, [&] {
         check_usage(stored.record.kind == language_model_kind,
-                    fmt::format("{} holds no language model; generate needs one of stage 1 or 2", model_path));
+                    "{} holds no language model; generate needs one of stage 1 or 2", model_path);
         std::vector<Token> encoded{stored.tokenizer.end_of_text()};
         const std::vector<Token> words = stored.tokenizer.encode(prompt);
         encoded.insert(encoded.end(), words.begin(), words.end());
         check_usage(encoded.size() <= context || stored.config.recurrent(),
-                    fmt::format("the prompt has {} tokens, more than the model's context of {} can hold after the "
-                                "end-of-text that begins it; shorten it",
-                                words.size(), context));
+                    "the prompt has {} tokens, more than the model's context of {} can hold after the "
+                    "end-of-text that begins it; shorten it",
+                    words.size(), context);
         return encoded;
     });
     const auto model = load_for_inference(stored, {}, layout_from(layout_options, world), {1, context}, world);

@@ -111,9 +111,8 @@ void read_inputs(const LanguageModelRequest& asked, Facts& facts) {
 namespace {
 
 void take_over_vocabulary(LanguageModelSpec& spec) {
-    check_usage(
-        spec.tokenizer.fingerprint != spec.shards.tokenizer.fingerprint,
-        fmt::format("--transfer-vocabulary: {} was made with the model's own tokenizer: leave it out", spec.data));
+    check_usage(spec.tokenizer.fingerprint != spec.shards.tokenizer.fingerprint,
+                "--transfer-vocabulary: {} was made with the model's own tokenizer: leave it out", spec.data);
     spec.transfers_vocabulary = true;
     spec.tokenizer = spec.shards.tokenizer;
     spec.model.vocabulary = spec.tokenizer.vocabulary;
@@ -131,19 +130,18 @@ LanguageModelSpec resolve(const LanguageModelRequest& asked, const Facts& facts)
                            facts.shards.at("data"), o.factor};
     if (o.transfer_vocabulary && facts.source && !facts.resumed) take_over_vocabulary(spec);
     for (const auto& [name, shards] : facts.shards)
-        check_usage(
-            shards.tokenizer.fingerprint == spec.tokenizer.fingerprint,
-            fmt::format("{} was made with another tokenizer than {}: make its shards again with the same "
-                        "tokenizer.json{}",
-                        name == "data" ? o.data : o.valid,
-                        facts.source && !spec.transfers_vocabulary ? "the model of " + facts.source->path : o.data,
-                        asked.stage.continues && name == "data" ? ", or give --transfer-vocabulary on" : ""));
+        check_usage(shards.tokenizer.fingerprint == spec.tokenizer.fingerprint,
+                    "{} was made with another tokenizer than {}: make its shards again with the same "
+                    "tokenizer.json{}",
+                    name == "data" ? o.data : o.valid,
+                    facts.source && !spec.transfers_vocabulary ? "the model of " + facts.source->path : o.data,
+                    asked.stage.continues && name == "data" ? ", or give --transfer-vocabulary on" : "");
     const std::size_t length = spec.model.context;
     spec.steps = steps_of(o.training, windows_of(spec.shards.tokens, length, spec.shards.first_file), length);
     const int replicas = spec.layout.extents.data;
     check_usage(o.training.global_batch >= static_cast<std::size_t>(replicas),
-                fmt::format("--global-batch-size {} leaves some of the {} data-parallel replicas without a sequence",
-                            o.training.global_batch, replicas));
+                "--global-batch-size {} leaves some of the {} data-parallel replicas without a sequence",
+                o.training.global_batch, replicas);
     spec.pass = pass_plan(o.training.global_batch, replicas,
                           fitted_micro_batch(o.layout.micro_batch, length, spec.layout.threads), length);
     spec.pass.streams = spec.model.recurrent() ? o.training.global_batch : 0;

@@ -88,7 +88,7 @@ LabelledFacts facts_of(const LabelledSet& set) {
 
 CheckpointFacts facts_of(const std::string& path, const CheckpointInfo& info) {
     const RunRecord record = record_of(path, info);
-    check_usage(record.model.has_value(), fmt::format("{} does not say what model it holds", path));
+    check_usage(record.model.has_value(), "{} does not say what model it holds", path);
     return {path, model_fingerprint(info), record};
 }
 
@@ -116,7 +116,7 @@ std::uint64_t shards_fingerprint(const TokenDataset& dataset) {
 
 std::uint64_t file_fingerprint(const std::filesystem::path& file) {
     std::error_code failure;
-    check_usage(std::filesystem::is_regular_file(file, failure), "there is no file " + quoted(file));
+    check_usage(std::filesystem::is_regular_file(file, failure), "there is no file {}", quoted(file));
     const std::uint64_t bytes = std::filesystem::file_size(file);
     Fingerprint fingerprint;
     fingerprint.add(bytes);

@@ -37,7 +37,7 @@ json possible_starts(const StageOptions& asked, std::optional<FolderLock>& lock)
     const RunFolder folder(asked.run.run);
     const std::string& resume = asked.run.resume;
     check_usage(!fs::exists(folder.root() / whole_model),
-                fmt::format("--run {} is the folder of a model that ulmpi fit has made: name another", asked.run.run));
+                "--run {} is the folder of a model that ulmpi fit has made: name another", asked.run.run);
     // What a job has saved itself counts when it comes back. On a node that is lost, the lock may have outlived the
     // process by a lease of the file system.
     const bool again = came_back(), names_one = resume != "auto" && resume != "never";
@@ -45,8 +45,7 @@ json possible_starts(const StageOptions& asked, std::optional<FolderLock>& lock)
     json starts{{"own", json::array()}, {"other", ""}, {"resumes", names_one}};
     if (resume == "never" && !again)
         check_usage(folder.checkpoints().empty(),
-                    fmt::format("{} holds a run already: give another --run, or --resume auto to go on with it",
-                                asked.run.run));
+                    "{} holds a run already: give another --run, or --resume auto to go on with it", asked.run.run);
     else if (!names_one || again)
         for (const fs::path& path : folder.checkpoints()) starts["own"].push_back(path.string());
     if (const std::string& other = names_one ? resume : asked.init_from; starts["own"].empty() && !other.empty()) {
@@ -72,8 +71,8 @@ Start verified_start(const json& starts, const std::string& run, const Communica
         return {other, starts.at("resumes").get<bool>()};
     }
     const RunFolder::Found found = RunFolder::newest_verified({own.begin(), own.end()}, world);
-    check_usage(found.checkpoint.has_value(),
-                fmt::format("{} has checkpoints, but none can be used: {}", run, fmt::join(found.passed_over, "; ")));
+    check_usage(found.checkpoint.has_value(), "{} has checkpoints, but none can be used: {}", run,
+                fmt::join(found.passed_over, "; "));
     if (world.rank() == 0)
         for (const std::string& damage : found.passed_over) fmt::print(stderr, "note: passed over: {}\n", damage);
     return {found.checkpoint->string(), true};
@@ -95,14 +94,14 @@ Gathered gather(const StageOptions& asked, const Communicator& world,
         if (!start.checkpoint.empty()) {
             const CheckpointInfo info = read_checkpoint_info(start.checkpoint, true);
             check_usage(info.has_moments || !start.resumes,
-                        fmt::format("{} holds weights without the optimizer's moments: a run can start from it "
-                                    "(--init-from), but not be resumed",
-                                    start.checkpoint));
+                        "{} holds weights without the optimizer's moments: a run can start from it "
+                        "(--init-from), but not be resumed",
+                        start.checkpoint);
             gathered.tokenizer = Tokenizer::from_json(info.tokenizer_json, start.checkpoint);
             gathered.wide = info.wide;
             gathered.facts.source = facts_of(start.checkpoint, info);
             check_usage(gathered.facts.source->record.saved || !start.resumes,
-                        fmt::format("{} does not say how far its run was: it cannot be resumed", start.checkpoint));
+                        "{} does not say how far its run was: it cannot be resumed", start.checkpoint);
             gathered.facts.tokenizer = facts_of(*gathered.tokenizer);
         }
         read_inputs(gathered);

@@ -18,7 +18,7 @@ StoredModel open_model(const std::string& run_or_checkpoint, const Communicator&
     CheckpointInfo info = read_checkpoint_info(path, world, verified);
     return together(world, [&] {
         const RunRecord record = record_of(path, info);
-        check_usage(record.model.has_value(), fmt::format("{} does not say what model it holds", path.string()));
+        check_usage(record.model.has_value(), "{} does not say what model it holds", path.string());
         return StoredModel{path, info, record, *record.model, Tokenizer::from_json(info.tokenizer_json, path.string())};
     });
 }

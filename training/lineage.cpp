@@ -100,8 +100,8 @@ void check_same_data(const json& before, const RunSpec& now) {
     for (const auto& [name, fingerprint] : now.inputs)
         if (name == "data" || name == "train" || name == "distill-text")
             check_usage(inputs_before.value(name, hexadecimal(fingerprint)) == hexadecimal(fingerprint),
-                        fmt::format("--{} {} holds other data than the run began with: give it those, or another --run",
-                                    name, now.options.value(name, "")));
+                        "--{} {} holds other data than the run began with: give it those, or another --run", name,
+                        now.options.value(name, ""));
 }
 
 std::vector<std::string> lineage_changes(const json& before, const json& now) {

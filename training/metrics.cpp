@@ -56,7 +56,7 @@ std::optional<double> validation_loss(const std::filesystem::path& path, std::ui
 Record number(double value) { return std::strtod(fmt::format("{:.9g}", value).c_str(), nullptr); }
 
 MetricsFile::MetricsFile(const std::filesystem::path& path, std::uint64_t step) : file_(path, O_WRONLY | O_CREAT) {
-    check(file_.is_open(), "cannot write " + quoted(path) + ": " + system_reason());
+    check(file_.is_open(), "cannot write {}: {}", quoted(path), system_reason());
     length_ = length_to_keep(path, step);
     file_.truncate(length_);
 }

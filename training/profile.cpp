@@ -22,9 +22,8 @@ void check_profile(const std::string& file) {
     if (file.empty()) return;
     const std::filesystem::path folder = std::filesystem::absolute(file).parent_path();
     std::error_code ignored;
-    check_usage(
-        !std::filesystem::is_directory(file, ignored) && ::access(folder.c_str(), W_OK) == 0,
-        fmt::format("--profile {} cannot be written: it is a folder, or its folder is missing or not writable", file));
+    check_usage(!std::filesystem::is_directory(file, ignored) && ::access(folder.c_str(), W_OK) == 0,
+                "--profile {} cannot be written: it is a folder, or its folder is missing or not writable", file);
 }
 
 void begin_profile(RankModel& model, const std::string& file) {

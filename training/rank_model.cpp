@@ -36,9 +36,9 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
         static_cast<double>(plan.sequences) * static_cast<double>(plan.length) * static_cast<double>(config.layers) *
         static_cast<double>(std::max({config.hidden, config.width(), config.ffn_size(), config.vocabulary}));
     check_usage(elements < 1e15,
-                fmt::format("this run needs far more memory than there is: activations of {:.0e} elements; use a "
-                            "smaller --micro-batch-size, --seq-length or --num-layers",
-                            elements));
+                "this run needs far more memory than there is: activations of {:.0e} elements; use a "
+                "smaller --micro-batch-size, --seq-length or --num-layers",
+                elements);
     const int most = std::max(plan.micro_batches, static_cast<int>(plan.chunks));
     const BatchPlan batches{plan.sequences,
                             plan.length,
@@ -69,19 +69,17 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
     node.all_reduce_sum(std::span<double>(&together_bytes, 1));
     together(world, [&] {
         const std::size_t limit = memory_limit();
-        check_usage(
-            together_bytes <= static_cast<double>(limit),
-            fmt::format(
-                "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
-                "activations {}, tokens of a step {}, saving {}, wide features {}, states {}); use more nodes, a "
-                "larger "
-                "--tensor-parallel-size or "
-                "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
-                format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
-                format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
-                format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),
-                format_bytes(memory.wide), format_bytes(memory.states),
-                saves == SaveMode::async ? ", or --save-mode sync" : ""));
+        check_usage(together_bytes <= static_cast<double>(limit),
+                    "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
+                    "activations {}, tokens of a step {}, saving {}, wide features {}, states {}); use more nodes, a "
+                    "larger "
+                    "--tensor-parallel-size or "
+                    "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
+                    format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
+                    format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
+                    format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),
+                    format_bytes(memory.wide), format_bytes(memory.states),
+                    saves == SaveMode::async ? ", or --save-mode sync" : "");
     });
     store.allocate(training, layout.precision);
     if (carries) states.emplace(stage.states(), plan.streams);

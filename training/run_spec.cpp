@@ -27,8 +27,8 @@ void take_source(OptionTable& table, const std::string& command, const Facts& fa
         take_stored_options(table, facts.source->record, command, facts.ranks);
         keep_as_begun(table, "ema", 0.0, facts.source->record, facts.source->path);
     } else {
-        check_usage(facts.source->record.kind == language_model_kind,
-                    fmt::format("--init-from {} holds no language model", facts.source->path));
+        check_usage(facts.source->record.kind == language_model_kind, "--init-from {} holds no language model",
+                    facts.source->path);
     }
     take_shape(table, facts.source->model(), facts.source->path, facts.resumed);
 }

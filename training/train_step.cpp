@@ -57,9 +57,9 @@ void check_finite(const StepResult& result, double own_squares, std::uint64_t st
     std::array<int, 1> stage{loss ? topology.extents.pipeline - 1 : std::isfinite(own_squares) ? 0 : topology.at.stage};
     topology.all.all_reduce_max(std::span<int>(stage));
     check(topology.all.rank() != 0,
-          fmt::format("step {}, stage {}: the {} is not finite; the run stops here. Lower --lr, raise --warmup-steps, "
-                      "or set --clip-grad, and resume from the last checkpoint",
-                      step, stage[0], loss ? "loss" : "gradient norm"));
+          "step {}, stage {}: the {} is not finite; the run stops here. Lower --lr, raise --warmup-steps, "
+          "or set --clip-grad, and resume from the last checkpoint",
+          step, stage[0], loss ? "loss" : "gradient norm");
     topology.all.barrier();
 }
 

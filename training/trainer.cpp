@@ -70,9 +70,9 @@ public:
             if (!lock) {
                 lock.emplace(folder_.lock());
                 check_usage(folder_.checkpoints().empty(),
-                            fmt::format("another run has begun in {} meanwhile: give the command again to go on from "
-                                        "it, or give another --run",
-                                        run.run));
+                            "another run has begun in {} meanwhile: give the command again to go on from "
+                            "it, or give another --run",
+                            run.run);
             }
             folder_.remove_stale_temporaries();
             for (const std::filesystem::path& path : folder_.set_newer_aside(progress.step))
@@ -264,11 +264,11 @@ private:
         bar_.clear();
         const bool too_short = broadcast_value(interruption_.time_is_short(), model_.topology.all, 0);
         check_usage(!too_short || tokens() > 0 || !last_evaluation_.empty(),
-                    fmt::format("the job's time does not do for anything: {:.0f} s are left, a step takes about {:.1f} "
-                                "s, a checkpoint {:.1f} s, and an evaluation its time; ask for more, or say --walltime "
-                                "none",
-                                broadcast_value(interruption_.seconds_left().value_or(0), model_.topology.all, 0),
-                                pace_.step, pace_.save));
+                    "the job's time does not do for anything: {:.0f} s are left, a step takes about {:.1f} "
+                    "s, a checkpoint {:.1f} s, and an evaluation its time; ask for more, or say --walltime "
+                    "none",
+                    broadcast_value(interruption_.seconds_left().value_or(0), model_.topology.all, 0), pace_.step,
+                    pace_.save);
         if (leader_) metrics_->sync();
         const std::string phases = tokens() > 0 ? end_profile(model_, run_.profile, task_.flops(tokens())) : "";
         if (leader_)

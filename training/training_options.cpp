@@ -245,8 +245,8 @@ void apply_dropouts(const OptionTable& table, const ShapeOptions& o, ModelConfig
 void take_stored_options(OptionTable& table, const RunRecord& record, const std::string& command, int ranks) {
     const std::string& made_by = record.command;
     check_usage(made_by == command,
-                fmt::format("the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
-                            made_by.empty() ? "another command" : made_by, command));
+                "the checkpoint to go on from is one of a run of ulmpi {}: give ulmpi {} another --run",
+                made_by.empty() ? "another command" : made_by, command);
     const nlohmann::json now = table.json(), &stored = record.options;
     std::set<std::string> own{"run", "resume", "init-from", "profile", "walltime"};
     const auto keep = [&](std::initializer_list<const char*> names, bool all) {
@@ -300,7 +300,7 @@ SaveInterval save_interval_from(const std::string& text) {
     const char* end = text.data() + text.size();
     const auto [rest, status] = std::from_chars(text.data(), end, number);
     check_usage(status == std::errc() && rest == end && number >= 0 && number == std::floor(number) && number < 1e15,
-                fmt::format("--save-interval {} is neither a number of updates (500) nor a time (90s, 30m, 2h)", text));
+                "--save-interval {} is neither a number of updates (500) nor a time (90s, 30m, 2h)", text);
     return {static_cast<std::uint64_t>(number), 0};
 }
 

@@ -58,7 +58,7 @@ std::optional<std::chrono::system_clock::time_point> job_end(const std::string& 
     const bool automatic = walltime == "auto";
     const std::optional<double> seconds = automatic ? slurm_left() : seconds_from(walltime);
     check_usage(automatic || (seconds && *seconds < 1e9),
-                "--walltime " + walltime + " is neither auto nor none nor a time (90s, 30m, 2h, 1d)");
+                "--walltime {} is neither auto nor none nor a time (90s, 30m, 2h, 1d)", walltime);
     if (!seconds) return std::nullopt;
     return now +
            std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(*seconds));

@@ -22,10 +22,10 @@ public:
           file_(path == "-" ? std::filesystem::path("/dev/stdin") : path, O_RDONLY),
           buffer_(std::size_t{1} << 20) {
         std::error_code ignored;
-        check_usage(file_.is_open(), "cannot open " + name_ + ": " + system_reason());
-        check_usage(!std::filesystem::is_directory(path, ignored), name_ + " is a folder, a file was expected");
+        check_usage(file_.is_open(), "cannot open {}: {}", name_, system_reason());
+        check_usage(!std::filesystem::is_directory(path, ignored), "{} is a folder, a file was expected", name_);
         refill();
-        check_usage(!rest_.empty(), name_ + " is empty");
+        check_usage(!rest_.empty(), "{} is empty", name_);
     }
 
     /// What has been read and not used; empty only at the end of the file.
@@ -83,15 +83,15 @@ public:
         const std::size_t wanted = std::min<std::size_t>(bytes.size(), std::size_t{1} << 30);
         while (!ended_) {
             const auto rest = file_.rest();
-            check_usage(!rest.empty(), file_.name() + " is truncated: the gzip stream ends too early");
+            check_usage(!rest.empty(), "{} is truncated: the gzip stream ends too early", file_.name());
             stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(rest.data()));
             stream_.avail_in = static_cast<uInt>(rest.size());
             stream_.next_out = reinterpret_cast<Bytef*>(bytes.data());
             stream_.avail_out = static_cast<uInt>(wanted);
             const int status = inflate(&stream_, Z_NO_FLUSH);
             check_usage(status == Z_OK || status == Z_STREAM_END || status == Z_BUF_ERROR,
-                        fmt::format("{} is damaged at byte {}: {}", file_.name(), file_.taken(),
-                                    stream_.msg ? stream_.msg : "the gzip stream cannot be unpacked"));
+                        "{} is damaged at byte {}: {}", file_.name(), file_.taken(),
+                        stream_.msg ? stream_.msg : "the gzip stream cannot be unpacked");
             file_.use(rest.size() - stream_.avail_in);
             if (status == Z_STREAM_END) begin_next_member();
             if (const std::size_t n = wanted - stream_.avail_out; n > 0) return n;
@@ -129,11 +129,11 @@ public:
             ZSTD_inBuffer in{rest.data(), rest.size(), 0};
             ZSTD_outBuffer out{bytes.data(), bytes.size(), 0};
             frame_left_ = ZSTD_decompressStream(stream_.get(), &out, &in);
-            check_usage(!ZSTD_isError(frame_left_), fmt::format("{} is damaged near byte {}: {}", file_.name(),
-                                                                file_.taken(), ZSTD_getErrorName(frame_left_)));
+            check_usage(!ZSTD_isError(frame_left_), "{} is damaged near byte {}: {}", file_.name(), file_.taken(),
+                        ZSTD_getErrorName(frame_left_));
             file_.use(in.pos);
             if (out.pos > 0) return out.pos;
-            check_usage(!rest.empty(), file_.name() + " is truncated: the zstd stream ends too early");
+            check_usage(!rest.empty(), "{} is truncated: the zstd stream ends too early", file_.name());
         }
     }
     std::uint64_t bytes_taken() const override { return file_.taken(); }

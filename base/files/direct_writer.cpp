@@ -29,7 +29,7 @@ std::size_t page_size() { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE
 }  // namespace
 
 DirectWriter::DirectWriter(const std::filesystem::path& path) : file_(path, O_WRONLY) {
-    check(file_.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
+    check(file_.is_open(), "cannot open {}: {}", quoted(path), system_reason());
     if (!is_local(path)) return;
     direct_.emplace(path, O_WRONLY | O_DIRECT);
     if (!direct_->is_open()) direct_.reset();

@@ -14,7 +14,7 @@ namespace ulmpi {
 
 FolderLock::FolderLock(const std::filesystem::path& folder, const std::string& advice, std::chrono::seconds patience)
     : file_(folder / ".lock", O_RDWR | O_CREAT) {
-    check_usage(file_.is_open(), "cannot make " + quoted(folder / ".lock") + ": " + system_reason());
+    check_usage(file_.is_open(), "cannot make {}: {}", quoted(folder / ".lock"), system_reason());
     const auto end = std::chrono::steady_clock::now() + patience;
     bool held = file_.try_lock();
     if (!held && patience.count() > 0)

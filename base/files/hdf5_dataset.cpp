@@ -24,15 +24,14 @@ void widen(float* floats, const std::byte* halves, std::size_t size, Widen widen
 Hdf5Handle select_box(hid_t space, const Dims& start, const Dims& count, std::size_t size, const std::string& name) {
     const int rank = must(H5Sget_simple_extent_ndims(space), "cannot read the shape of " + name);
     check(start.size() == count.size() && start.size() == static_cast<std::size_t>(rank),
-          name + " has " + std::to_string(rank) + " dimensions, not " + std::to_string(count.size()));
+          "{} has {} dimensions, not {}", name, rank, count.size());
     std::uint64_t box = 1;
     for (std::uint64_t n : count) box *= n;
-    check(box == size,
-          name + ": a box of " + std::to_string(box) + " elements, " + std::to_string(size) + " in memory");
+    check(box == size, "{}: a box of {} elements, {} in memory", name, box, size);
     if (rank > 0 && size > 0) {
         must(H5Sselect_hyperslab(space, H5S_SELECT_SET, extents(start).data(), nullptr, extents(count).data(), nullptr),
              "cannot select a box in " + name);
-        check(H5Sselect_valid(space) > 0, name + " is smaller than the box asked for");
+        check(H5Sselect_valid(space) > 0, "{} is smaller than the box asked for", name);
     }
     return space_of(rank == 0 ? Dims{} : Dims{size});
 }
@@ -93,7 +92,7 @@ void Hdf5Dataset::write_box(ElementType type, const Dims& start, const Dims& cou
 void Hdf5Dataset::append_raw(ElementType type, const void* values, std::size_t size) {
     const Lock lock;
     const Dims before = shape();
-    check(before.size() == 1, name_ + " is not one-dimensional");
+    check(before.size() == 1, "{} is not one-dimensional", name_);
     const hsize_t after = before[0] + size;
     must(H5Dset_extent(handle_.id(), &after), "cannot lengthen " + name_);
     write_box(type, before, {size}, values, size);
@@ -102,7 +101,7 @@ void Hdf5Dataset::append_raw(ElementType type, const void* values, std::size_t s
 std::uint64_t Hdf5Dataset::byte_offset() const {
     const Lock lock;
     const haddr_t offset = H5Dget_offset(handle_.id());
-    check(offset != HADDR_UNDEF, name_ + " is not one allocated piece of its file");
+    check(offset != HADDR_UNDEF, "{} is not one allocated piece of its file", name_);
     return offset;
 }
 

@@ -43,7 +43,7 @@ Hdf5File Hdf5File::open_to_change(const std::filesystem::path& path) { return op
 void Hdf5File::close() {
     const Lock lock;
     check(must(H5Fget_obj_count(handle_.id(), H5F_OBJ_DATASET | H5F_OBJ_LOCAL), "cannot close " + quoted(path_)) == 0,
-          quoted(path_) + " is closed while its datasets are in use");
+          "{} is closed while its datasets are in use", quoted(path_));
     must(H5Fflush(handle_.id(), H5F_SCOPE_LOCAL), "cannot write " + quoted(path_));
     must(H5Fclose(handle_.release()), "cannot write " + quoted(path_));
 }
@@ -131,7 +131,7 @@ std::vector<std::string> Hdf5File::read_strings(const std::string& name) const {
     const Hdf5Dataset source = dataset(name);
     const Hdf5Handle type = own(H5Dget_type(source.handle_.id()), "cannot read " + source.name_);
     check(H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) == 0,
-          source.name_ + " does not hold strings of fixed length");
+          "{} does not hold strings of fixed length", source.name_);
     const std::size_t length = H5Tget_size(type.id());
     std::size_t count = 1;
     for (std::uint64_t extent : source.shape()) count *= extent;
@@ -151,7 +151,7 @@ void Hdf5File::write_text(const std::string& name, std::string_view text) { writ
 
 std::string Hdf5File::read_text(const std::string& name) const {
     const auto texts = read_strings(name);
-    check(texts.size() == 1, "dataset " + named(name) + " is not one text");
+    check(texts.size() == 1, "dataset {} is not one text", named(name));
     return texts[0];
 }
 
@@ -191,7 +191,7 @@ void Hdf5File::read_number(const std::string& object, const std::string& name, E
     const Hdf5Handle attribute =
         own(H5Aopen_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
     const Hdf5Handle space = own(H5Aget_space(attribute.id()), what);
-    check(H5Sget_simple_extent_npoints(space.id()) == 1, what + ": it is not one number");
+    check(H5Sget_simple_extent_npoints(space.id()) == 1, "{}: it is not one number", what);
     must(H5Aread(attribute.id(), memory_type(type), value), what);
 }
 
@@ -206,7 +206,7 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
     const Hdf5Handle attribute =
         own(H5Aopen_by_name(handle_.id(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), what);
     const Hdf5Handle type = own(H5Aget_type(attribute.id()), what);
-    check(H5Tget_class(type.id()) == H5T_STRING, what + ": it is not a text");
+    check(H5Tget_class(type.id()) == H5T_STRING, "{}: it is not a text", what);
     if (H5Tis_variable_str(type.id()) > 0) {
         char* value = nullptr;  // the library's, to be freed by it
         must(H5Aread(attribute.id(), type.id(), static_cast<void*>(&value)), what);

@@ -44,7 +44,7 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
         while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
         if (!line.empty()) lines.push_back(line);
     }
-    check_usage(!lines.empty(), quoted(path) + " holds no texts");
+    check_usage(!lines.empty(), "{} holds no texts", quoted(path));
     return lines;
 }
 

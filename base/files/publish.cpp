@@ -96,7 +96,7 @@ std::size_t remove_stale_temporaries(const fs::path& final_name) {
 
 void sync_path(const fs::path& path) {
     FileDescriptor file(path, O_RDONLY);
-    check(file.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
+    check(file.is_open(), "cannot open {}: {}", quoted(path), system_reason());
     file.sync();
 }
 
@@ -106,7 +106,7 @@ fs::path set_aside(const fs::path& path) {
     while (fs::exists(name(number))) ++number;
     std::error_code failure;
     fs::rename(path, name(number), failure);
-    check(!failure, "cannot rename " + quoted(path) + ": " + failure.message());
+    check(!failure, "cannot rename {}: {}", quoted(path), failure.message());
     return name(number);
 }
 
@@ -114,7 +114,7 @@ void publish(const fs::path& temporary, const fs::path& final_name) {
     sync_path(temporary);
     std::error_code failure;
     fs::rename(temporary, final_name, failure);
-    check(!failure, "cannot rename " + quoted(temporary) + " to " + quoted(final_name) + ": " + failure.message());
+    check(!failure, "cannot rename {} to {}: {}", quoted(temporary), quoted(final_name), failure.message());
     sync_path(folder_of(final_name));
 }
 
@@ -123,7 +123,7 @@ void write_file(const fs::path& final_name, std::string_view content) {
     const fs::path temporary = temporary_name(final_name);
     try {
         FileDescriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-        check(file.is_open(), "cannot create " + quoted(temporary) + ": " + system_reason());
+        check(file.is_open(), "cannot create {}: {}", quoted(temporary), system_reason());
         file.write_at(0, content.data(), content.size());
         file.sync();  // here, since closing may flush as well, and tells nobody of a failure
         publish(temporary, final_name);

@@ -21,7 +21,7 @@ std::string seal_text(const Seal& seal) {
     std::string text = fmt::format("{}{}\nkind {}\nbytes {}\ncrc32 {:08x}\n", magic, format_version, seal.kind,
                                    seal.bytes, seal.crc32);
     text += fmt::format("header_crc32 {:08x}\n", crc32_of(std::as_bytes(std::span(text))));
-    check(text.size() <= seal_size, "the kind of a sealed file is too long: '" + seal.kind + "'");
+    check(text.size() <= seal_size, "the kind of a sealed file is too long: '{}'", seal.kind);
     text.resize(seal_size, '\0');
     return text;
 }
@@ -54,13 +54,13 @@ std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second, std::uint6
 
 std::uint32_t crc32_of_file(const std::filesystem::path& path, std::uint64_t begin, std::uint64_t end) {
     FileDescriptor file(path, O_RDONLY);
-    check(file.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
+    check(file.is_open(), "cannot open {}: {}", quoted(path), system_reason());
     file.seek(begin);
     std::vector<std::byte> buffer(std::size_t{1} << 20);
     std::uint32_t crc = 0;
     for (std::uint64_t left = end - begin; left > 0;) {
         const std::size_t n = file.read(buffer.data(), std::min<std::uint64_t>(left, buffer.size()));
-        check(n > 0, quoted(path) + " ended while it was being read");
+        check(n > 0, "{} ended while it was being read", quoted(path));
         crc = crc32_of(std::span(buffer).first(n), crc);
         left -= n;
     }
@@ -74,7 +74,7 @@ void seal_file(const std::filesystem::path& path, std::string_view kind) {
 void seal_file(const std::filesystem::path& path, std::string_view kind, std::uint32_t crc32) {
     const std::string text = seal_text({std::string(kind), std::filesystem::file_size(path), crc32});
     FileDescriptor file(path, O_WRONLY);
-    check(file.is_open(), "cannot open " + quoted(path) + ": " + system_reason());
+    check(file.is_open(), "cannot open {}: {}", quoted(path), system_reason());
     file.write_at(0, text.data(), text.size());
     file.sync();
 }
@@ -82,47 +82,45 @@ void seal_file(const std::filesystem::path& path, std::string_view kind, std::ui
 Seal read_seal(const std::filesystem::path& path, std::string_view kind) {
     const std::string name = quoted(path);
     std::error_code failure;
-    check_usage(!std::filesystem::is_directory(path, failure), name + " is a folder, a file was expected");
+    check_usage(!std::filesystem::is_directory(path, failure), "{} is a folder, a file was expected", name);
     FileDescriptor file(path, O_RDONLY);
-    check_usage(file.is_open(), "cannot open " + name + ": " + system_reason());
+    check_usage(file.is_open(), "cannot open {}: {}", name, system_reason());
 
     std::string header(seal_size, '\0');
     header.resize(file.read(header.data(), header.size()));
     const std::string stranger = name + " is not a file of this program (it does not begin with '" +
                                  std::string(magic) + std::to_string(format_version) +
                                  "'), or its first bytes are damaged";
-    check_usage(!header.empty(), name + " is empty");
+    check_usage(!header.empty(), "{} is empty", name);
     std::string_view rest = header;
     check_usage(rest.starts_with(magic), stranger);
     rest.remove_prefix(magic.size() - 1);
     int version = 0;
     check_usage(parse(take_line(rest, ""), version, 10), stranger);
-    check_usage(version == format_version, name + " has format version " + std::to_string(version) +
-                                               ", this program reads version " + std::to_string(format_version));
+    check_usage(version == format_version, "{} has format version {}, this program reads version {}", name, version,
+                format_version);
     Seal seal;
     seal.kind = take_line(rest, "kind");
     const bool numbers =
         parse(take_line(rest, "bytes"), seal.bytes, 10) & parse(take_line(rest, "crc32"), seal.crc32, 16);
-    check_usage(header.size() == seal_size,
-                name + " is truncated: its seal alone has 512 bytes, found " + std::to_string(header.size()));
+    check_usage(header.size() == seal_size, "{} is truncated: its seal alone has 512 bytes, found {}", name,
+                header.size());
     check_usage(numbers && !seal.kind.empty() && seal.kind.size() < 64 && seal_text(seal) == header,
-                name + " is damaged: its seal does not match its own checksum; make the file again or copy it again");
-    check_usage(kind.empty() || seal.kind == kind,
-                name + " is a file of kind '" + seal.kind + "', '" + std::string(kind) + "' was expected");
+                "{} is damaged: its seal does not match its own checksum; make the file again or copy it again", name);
+    check_usage(kind.empty() || seal.kind == kind, "{} is a file of kind '{}', '{}' was expected", name, seal.kind,
+                std::string(kind));
     const std::uintmax_t bytes = std::filesystem::file_size(path);
-    check_usage(bytes == seal.bytes,
-                fmt::format("{} is {}: expected {} bytes, found {}; make it again or copy it again", name,
-                            bytes < seal.bytes ? "truncated" : "too long", seal.bytes, bytes));
+    check_usage(bytes == seal.bytes, "{} is {}: expected {} bytes, found {}; make it again or copy it again", name,
+                bytes < seal.bytes ? "truncated" : "too long", seal.bytes, bytes);
     return seal;
 }
 
 Seal verify_seal(const std::filesystem::path& path, std::string_view kind) {
     Seal seal = read_seal(path, kind);
     const std::uint32_t found = crc32_of_file(path, seal_size, seal.bytes);
-    check_usage(
-        found == seal.crc32,
-        fmt::format("'{}' is damaged: its checksum is {:08x}, its seal says {:08x}; make it again or copy it again",
-                    path.string(), found, seal.crc32));
+    check_usage(found == seal.crc32,
+                "'{}' is damaged: its checksum is {:08x}, its seal says {:08x}; make it again or copy it again",
+                path.string(), found, seal.crc32);
     return seal;
 }
 

@@ -46,13 +46,13 @@ std::size_t line_that_holds(const std::string& text, const std::string& part) {
 std::string read_whole(const std::string& path) {
     std::error_code failed;
     const bool regular = std::filesystem::is_regular_file(path, failed);
-    check_usage(regular, fmt::format("--config: {} is not a file that can be read", path));
+    check_usage(regular, "--config: {} is not a file that can be read", path);
     check_usage(std::filesystem::file_size(path, failed) < 1'000'000,
-                fmt::format("--config: {} is over 1 MB; is it a configuration file?", path));
+                "--config: {} is over 1 MB; is it a configuration file?", path);
     std::ifstream stream(path, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-    check_usage(stream.good(), fmt::format("--config: cannot read {}", path));
-    check_usage(text.find('\0') == std::string::npos, fmt::format("--config: {} is binary, not an INI file", path));
+    check_usage(stream.good(), "--config: cannot read {}", path);
+    check_usage(text.find('\0') == std::string::npos, "--config: {} is binary, not an INI file", path);
     return text;
 }
 
@@ -127,10 +127,9 @@ OptionTable::FoundByName OptionTable::read_command_line(std::span<const std::str
     }
 
     for (const po::option& option : options)
-        check_usage(!option.unregistered,
-                    fmt::format("unknown option --{} (command line){}", option.string_key,
-                                find_option(option.string_key) ? "" : suggestion(option.string_key, names(), "--")) +
-                        fmt::format("; ulmpi {} --help lists them all", command_));
+        check_usage(!option.unregistered, "unknown option --{} (command line){}; ulmpi {} --help lists them all",
+                    option.string_key,
+                    find_option(option.string_key) ? "" : suggestion(option.string_key, names(), "--"), command_);
     FoundByName found;
     std::size_t next_positional = 0;
     for (const po::option& option : options) {
@@ -139,20 +138,19 @@ OptionTable::FoundByName OptionTable::read_command_line(std::span<const std::str
             name = find(option.string_key).name;
             const bool separate = option.original_tokens.at(0).find('=') == std::string::npos;
             check_usage(!option.value.empty() && !(separate && option.value[0].starts_with("--")),
-                        fmt::format("--{} (command line) needs a value", option.string_key));
-            check_usage(!found.contains(name) || find(name).several,
-                        fmt::format("--{} (command line) is given twice", option.string_key));
+                        "--{} (command line) needs a value", option.string_key);
+            check_usage(!found.contains(name) || find(name).several, "--{} (command line) is given twice",
+                        option.string_key);
         } else {
             const std::string& word = option.value.at(0);
-            check_usage(
-                next_positional < positional_.size(),
-                fmt::format("unexpected word \"{}\" (command line){}; ulmpi {} --help explains", word,
-                            suggestion(word.substr(std::min(word.size(), word.find_first_not_of('-'))), names(), "--"),
-                            command_));
+            check_usage(next_positional < positional_.size(),
+                        "unexpected word \"{}\" (command line){}; ulmpi {} --help explains", word,
+                        suggestion(word.substr(std::min(word.size(), word.find_first_not_of('-'))), names(), "--"),
+                        command_);
             name = positional_[next_positional];
             if (!find(name).several) ++next_positional;
             check_usage(!found.contains(name) || find(name).several,
-                        fmt::format("--{} (command line) is given twice: by name and as \"{}\"", name, word));
+                        "--{} (command line) is given twice: by name and as \"{}\"", name, word);
         }
         Found& entry = found.try_emplace(name, Found{{}, Origin::command_line, "command line"}).first->second;
         entry.words.insert(entry.words.end(), option.value.begin(), option.value.end());
@@ -177,9 +175,8 @@ OptionTable::FoundByName OptionTable::read_environment() const {
             std::string near =
                 nearest(name, contains(all_options(), name) ? std::vector<std::string>{} : all_options());
             for (char& c : near) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-            check_usage(contains(all_options(), name),
-                        fmt::format("unknown environment variable {}{}; unset it", variable_name,
-                                    near.empty() ? "" : fmt::format("; did you mean ULMPI_{}?", near)));
+            check_usage(contains(all_options(), name), "unknown environment variable {}{}; unset it", variable_name,
+                        near.empty() ? "" : fmt::format("; did you mean ULMPI_{}?", near));
             continue;  // meant for another command
         }
         const std::string value = equals < text.size() ? text.substr(equals + 1) : "";
@@ -190,7 +187,7 @@ OptionTable::FoundByName OptionTable::read_environment() const {
         }
         const bool fresh =
             found.try_emplace(option->name, Found{words, Origin::environment, "environment " + variable_name}).second;
-        check_usage(fresh, fmt::format("the environment gives --{} twice, once as {}", option->name, variable_name));
+        check_usage(fresh, "the environment gives --{} twice, once as {}", option->name, variable_name);
     }
     return found;
 }
@@ -199,8 +196,7 @@ OptionTable::FoundByName OptionTable::read_file(const std::string& path) const {
     const std::string text = read_whole(path);
     const std::vector<po::option> options = options_in(text, path);
     const std::vector<std::size_t> lines = assignment_lines(text);
-    check(lines.size() == options.size(),
-          fmt::format("{}: {} lines for {} options", path, lines.size(), options.size()));
+    check(lines.size() == options.size(), "{}: {} lines for {} options", path, lines.size(), options.size());
 
     std::vector<std::string> sections = all_sections();
     std::string mine = command_;
@@ -212,20 +208,19 @@ OptionTable::FoundByName OptionTable::read_file(const std::string& path) const {
         const std::string place = fmt::format("{}:{}", path, lines[i]);
         const std::string key = options[i].string_key;
         const std::string section = section_of(key), name = key.substr(section.empty() ? 0 : section.size() + 1);
-        check_usage(section.empty() || contains(sections, section),
-                    fmt::format("unknown section [{}] ({}){}", section, place, suggestion(section, sections)));
+        check_usage(section.empty() || contains(sections, section), "unknown section [{}] ({}){}", section, place,
+                    suggestion(section, sections));
         const Option* option = name == "config" ? nullptr : find_option(name);
         const bool for_this = section.empty() || section == mine;
         if (option == nullptr || !for_this) {
             const bool elsewhere = section != mine && contains(all_options(), name) && name != "config";
-            check_usage(elsewhere || (option != nullptr && !for_this),
-                        fmt::format("unknown option {} ({}){}", name, place,
-                                    suggestion(name, section == mine ? names() : all_options())));
+            check_usage(elsewhere || (option != nullptr && !for_this), "unknown option {} ({}){}", name, place,
+                        suggestion(name, section == mine ? names() : all_options()));
             continue;
         }
         FoundByName& found = section.empty() ? common : own;
         const bool fresh = found.try_emplace(option->name, Found{{}, Origin::file, place}).second;
-        check_usage(fresh || option->several, fmt::format("{} is given twice ({})", name, place));
+        check_usage(fresh || option->several, "{} is given twice ({})", name, place);
         try {
             found.at(option->name).words.push_back(unquote_from_file(options[i].value.at(0)));
         } catch (const UsageError& error) {

@@ -34,7 +34,7 @@ const OptionTable::Option* OptionTable::find_option(const std::string& name_or_a
 
 const OptionTable::Option& OptionTable::find(const std::string& name) const {
     const Option* option = find_option(name);
-    check(option != nullptr, fmt::format("the command {} declares no option --{}", command_, name));
+    check(option != nullptr, "the command {} declares no option --{}", command_, name);
     return *option;
 }
 

@@ -32,10 +32,10 @@ struct GrowingVocabulary : Vocabulary {
         for (const std::string& piece : special_tokens) {
             const auto bytes = from_byte_level(piece);
             check_usage(!piece.empty() && !(bytes && end_of_word(*bytes, 0) == bytes->size()),
-                        "the special token '" + piece +
-                            "' could be mistaken for a word of the text; use a form such as <|name|>");
+                        "the special token '{}' could be mistaken for a word of the text; use a form such as <|name|>",
+                        piece);
             check_usage(std::find(pieces.begin(), pieces.end(), piece) == pieces.end(),
-                        "the special token '" + piece + "' is given twice; give it once");
+                        "the special token '{}' is given twice; give it once", piece);
             add(piece, 0, true);
         }
         std::array<unsigned char, 256> bytes;
@@ -253,9 +253,9 @@ private:
 Tokenizer train_bpe(const WordCounter& words, const BpeTrainingOptions& options) {
     const std::size_t smallest = 256 + options.special_tokens.size();
     check_usage(options.vocabulary_size >= smallest && options.vocabulary_size <= std::numeric_limits<Token>::max(),
-                "a vocabulary of " + std::to_string(options.vocabulary_size) +
-                    " tokens cannot be trained; ask for at least " + std::to_string(smallest) +
-                    ", which are the 256 bytes and the special tokens");
+                "a vocabulary of {} tokens cannot be trained; ask for at least {}, which are the 256 bytes and the "
+                "special tokens",
+                options.vocabulary_size, smallest);
     return Tokenizer(Trainer(words, options).run(options.vocabulary_size), "the trained tokenizer");
 }
 

@@ -141,8 +141,10 @@ std::string Tokenizer::decode(std::span<const Token> tokens) const {
 }
 
 Token Tokenizer::end_of_text() const {
-    check_usage(end_of_text_.has_value(), "the tokenizer's vocabulary has no " + std::string(end_of_text_piece) +
-                                              "; train one with 'ulmpi data tokenizer', or add the token to the file");
+    check_usage(
+        end_of_text_.has_value(),
+        "the tokenizer's vocabulary has no {}; train one with 'ulmpi data tokenizer', or add the token to the file",
+        std::string(end_of_text_piece));
     return *end_of_text_;
 }
 

@@ -36,15 +36,15 @@ std::string show(const std::string& name) {
 
 std::string read_file(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
-    check_usage(file.is_open(),
-                "cannot open the tokenizer file " + quoted(path) + "; check the path and your rights to it");
+    check_usage(file.is_open(), "cannot open the tokenizer file {}; check the path and your rights to it",
+                quoted(path));
     std::string text;
     std::string block(1 << 16, '\0');
     while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0) {
         text.append(block, 0, static_cast<std::size_t>(file.gcount()));
         if (text.size() > largest_file) refuse(quoted(path), "a file of more than 256 MiB is no tokenizer");
     }
-    check_usage(!file.bad(), "reading the tokenizer file " + quoted(path) + " failed; check the disk");
+    check_usage(!file.bad(), "reading the tokenizer file {} failed; check the disk", quoted(path));
     if (text.empty()) refuse(quoted(path), "the file is empty");
     return text;
 }
@@ -257,16 +257,16 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& origin)
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     std::error_code ignored;
-    check_usage(fs::exists(path, ignored), "no tokenizer at " + quoted(path) + "; check the path");
+    check_usage(fs::exists(path, ignored), "no tokenizer at {}; check the path", quoted(path));
     if (!fs::is_directory(path, ignored)) return from_json(read_file(path), quoted(path));
     if (const fs::path whole = find_in(path, {"tokenizer.json"}); !whole.empty())
         return from_json(read_file(whole), quoted(whole));
     const fs::path vocabulary = find_in(path, {"vocab.json", "encoder.json"});
     const fs::path merges = find_in(path, {"merges.txt", "vocab.bpe"});
     check_usage(!vocabulary.empty() && !merges.empty(),
-                "the folder " + quoted(path) +
-                    " holds no tokenizer: neither tokenizer.json nor a vocabulary (vocab.json, encoder.json) with "
-                    "its merges (merges.txt, vocab.bpe); check the path");
+                "the folder {} holds no tokenizer: neither tokenizer.json nor a vocabulary (vocab.json, encoder.json) "
+                "with its merges (merges.txt, vocab.bpe); check the path",
+                quoted(path));
     return load_gpt2(vocabulary, merges);
 }
 

@@ -40,7 +40,7 @@ void matmul_tn(Matrix<Real> y, const Factor& a, const Factor& b, bool add) {
 void check_precision(Precision precision) {
     if (precision == Precision::fp32) return;
     const std::string reason = std::is_same_v<Real, float> ? no_bf16_reason() : "this is the double build";
-    check_usage(reason.empty(), "--precision bf16 cannot be had: " + reason + "; use --precision fp32");
+    check_usage(reason.empty(), "--precision bf16 cannot be had: {}; use --precision fp32", reason);
 }
 
 }  // namespace ulmpi

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 LAYOUTS = {
@@ -199,6 +200,19 @@ def tensors(path):
     return found
 
 
+class TimedResult(unittest.TextTestResult):
+    """Says how long each case took."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began = time.time()
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self.stream.writeln(f"ok, {time.time() - self.began:.1f} s")
+
+
 def main():
     Workshop.ulmpi, Workshop.mpiexec = (os.path.abspath(sys.argv[1]), shutil.which(sys.argv[2]))
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=TimedResult)
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], testRunner=runner)

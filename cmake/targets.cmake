@@ -30,6 +30,9 @@ function(add_floor name)
   set_target_properties(${name} PROPERTIES UNITY_BUILD ${ULMPI_UNITY} UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
+# PROCESSORS of a test are half cores: one that keeps a core busy has 2, one that most of its time waits has 1, and
+# scripts/test.sh lets ctest run twice as many and one more as there are cores.
+#
 # add_ulmpi_test(NAME [RANKS 1 2 4] SOURCES ... LIBRARIES ...): one executable; run once, or once per rank count.
 function(add_ulmpi_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "RANKS;SOURCES;LIBRARIES")
@@ -44,13 +47,13 @@ function(add_ulmpi_test name)
     "OMPI_MCA_btl_base_warn_component_unused=0;ASAN_OPTIONS=detect_leaks=0")
   if(NOT arg_RANKS)
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES PROCESSORS 1 TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}")
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2 TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}")
   endif()
   foreach(ranks IN LISTS arg_RANKS)
     add_test(NAME ${name}.${ranks} COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
-    set(processors 2)
+    set(processors 4)
     if(ranks EQUAL 1)
-      set(processors 1)
+      set(processors 2)
     endif()
     set_tests_properties(${name}.${ranks} PROPERTIES PROCESSORS ${processors} TIMEOUT ${arg_TIMEOUT} LABELS mpi ENVIRONMENT "${environment}")
   endforeach()

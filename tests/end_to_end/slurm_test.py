@@ -170,13 +170,13 @@ run = {name}/classifier
             self.assert_same_run(f"{whole}/{stage}", f"{parts}/{stage}", int(last[-11:-3]))
 
     def test_a_job_that_is_told_to_go_comes_back(self):
-        steps = 15000
+        steps = 6000
         whole = self.sbatch("whole", steps)
         self.wait_for(whole, "whole", lambda state, _: state == "COMPLETED")
         job = self.sbatch("parts", steps)
         for stops in range(2):
             self.wait_for(job, "parts", lambda state, restarts: state == "RUNNING" and restarts == stops
-                          and self.log("parts").count("pretrain: 15000 steps") == stops + 1)
+                          and self.log("parts").count(f"pretrain: {steps} steps") == stops + 1)
             time.sleep(0.5)
             self.call(["scancel", "--signal=USR1", "--batch", job])
             self.wait_for(job, "parts", lambda _, restarts: restarts == stops + 1)
@@ -187,8 +187,16 @@ run = {name}/classifier
 
     def test_a_job_whose_time_ends_comes_back(self):
         """Over its limit of a minute, and on to where it is told to stop: the bits of a run that went there at once."""
-        steps = 400000  # more than a minute
-        job = self.sbatch("long", steps, "--time=1", "--signal=B:USR1@0")
+        steps = 400000  # more than a minute, of which most passes before the first of them
+        late = pathlib.Path("late")
+        late.write_text(f'#!/bin/bash\n[ "$SLURM_RESTART_COUNT" ] || sleep 40\n'
+                        f'exec {self.ulmpi} "$@"\n')
+        late.chmod(0o755)
+        self.environment["PROGRAM"] = str(late.resolve())
+        try:
+            job = self.sbatch("long", steps, "--time=1", "--signal=B:USR1@0")
+        finally:
+            self.environment["PROGRAM"] = self.ulmpi
         self.wait_for(job, "long", lambda state, restarts: restarts == 1 and state == "RUNNING"
                       and self.log("long").count(f"pretrain: {steps} steps") == 2)
         self.assertIn("stopped by the end of the job's time", self.log("long"))
@@ -236,7 +244,7 @@ run = {name}/classifier
         """Three stages are submitted once; each has to come back at least twice; nobody looks after them."""
         by_slurm = os.environ.get("DAY") == "slurm"
         limit = {"submit": "time = 1m\ngrace = 10s"} if by_slurm else {"slice_of_stage": "walltime = 6s"}
-        steps = [int((150 if by_slurm else 10) * pace) + 1 for pace in self.pace()]
+        steps = [int((150 if by_slurm else 7) * pace) + 1 for pace in self.pace()]
         for day in ("monday", "tuesday", "wednesday"):  # a machine that is faster now than a moment ago needs a longer one
             command = self.chain(day, steps=steps, **limit)
             said = self.ok(command).decode()

@@ -51,6 +51,14 @@ class Profile(Workshop):
                 self.assertLessEqual(span["ts"] + span["dur"], open_until[-1] + 0.2)
             open_until.append(span["ts"] + span["dur"])
 
+    def test_sums_that_begin_while_backward_runs(self):
+        """They change nothing, and what share of them was hidden is said."""
+        words = f"pretrain --data shards --num-layers 2 --hidden-size 512 --num-attention-heads 4 --seq-length 32 --train-steps 2 --global-batch-size 8"
+        for run, option in ("after", "off"), ("beside", "on"):
+            self.ok(words, f"--overlap-grad-reduce {option} --run {run}", layout="dp2")
+            self.assertEqual(" % of the gradients' sums were there when backward ended" in self.said, option == "on")
+        self.assertEqual(metrics("after"), metrics("beside"))
+
     def test_every_run_ends_in_a_table_and_nothing_is_written_unasked(self):
         self.ok(f"finetune classifier --tokenizer tokenizer.json --train train.tsv {SHAPE} --epochs 1 --run short")
         self.assertRegex(self.said, r"(?m)^  forward +\d+\.\d %")

@@ -28,6 +28,7 @@ struct BatchPlan {
     Precision precision = Precision::fp32;
     std::size_t documents = 0;
     std::size_t source_length = 0;  ///< of an encoder-decoder's
+    bool weights_later = false;     ///< backward of the weights is a pass of its own, whose factors are kept until then
 };
 
 /// Bytes of the arenas of one rank: kept of one slot, shared temporaries, temporaries of one worker, and what was

@@ -31,6 +31,12 @@ Factor Context::shared_factor(View<const Real> x, View<BFloat16> room, Range min
     return Factor(Matrix<const BFloat16>(room));
 }
 
+Factor Context::shared_factor(View<const Real> x, const FactorRoom& room, Range mine) const {
+    if (room.copy.empty()) return shared_factor(x, room.rounded, mine);
+    std::copy_n(x.row(mine.first), mine.size() * x.columns(), room.copy.row(mine.first));
+    return Factor(Matrix<const Real>(room.copy));
+}
+
 Factor Context::factor_in_place(View<Real> x, Range mine) const {
     if (precision == Precision::fp32) return Factor(Matrix<const Real>(x));
     const Matrix<BFloat16> rounded(reinterpret_cast<BFloat16*>(x.data), x.rows(), x.columns(),

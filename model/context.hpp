@@ -59,6 +59,15 @@ struct Context : Rooms {
     /// The same of a row of the sources; and which of the sources a row of the inputs sees.
     std::span<const KeyRange> source_keys = {}, memory_keys = {};
 
+    /// dW += dy^T x, of this worker's outputs; its factors stay where they are.
+    struct WeightProduct {
+        Matrix<Real> dw;
+        Factor dy, x;
+        void operator()() const { matmul_tn(dw, dy, x, true); }
+    };
+    /// Where products wait for a pass of their own; null: they are made at once.
+    std::vector<WeightProduct>* later = nullptr;
+
     double loss = 0;  ///< sum of the losses of this worker's rows
 
     void turn() {
@@ -86,6 +95,9 @@ struct Context : Rooms {
     /// other workers' rows are there too.
     Factor shared_factor(View<const Real> x, View<BFloat16> room, Range mine) const;
     Factor shared_factor(View<const Real> x, View<BFloat16> room) const { return shared_factor(x, room, rows); }
+    /// The same, of a product that gives gradients of weights.
+    Factor shared_factor(View<const Real> x, const FactorRoom& room, Range mine) const;
+    Factor shared_factor(View<const Real> x, const FactorRoom& room) const { return shared_factor(x, room, rows); }
     /// The same, but x itself is rounded: its rows begin with their rounded form from now on.
     Factor factor_in_place(View<Real> x, Range mine) const;
 
@@ -101,6 +113,12 @@ struct Context : Rooms {
         if (!whole_sequences()) team.barrier();
     }
     void sum_over_slices(View<Real> partial) const { ulmpi::sum_over_slices(partial.flat(), tensor, slices, team); }
+    void make(const WeightProduct& product) const {
+        if (later != nullptr)
+            later->push_back(product);
+        else
+            product();
+    }
     bool trains(int group) const { return group >= options.first_trained_group; }
     DropoutSite site(std::uint32_t place, double probability) const {
         return {options.random_key, place, static_cast<Real>(options.training ? probability : 0)};

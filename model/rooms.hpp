@@ -24,6 +24,13 @@ struct Kept {
     std::size_t columns() const { return full.empty() ? rounded.columns() : full.columns(); }
 };
 
+/// Where a factor of a product lies in its rounded form, or, where it is to outlast what it is made of, as it is.
+/// Neither is there where what it is made of will do.
+struct FactorRoom {
+    View<Real> copy;
+    View<BFloat16> rounded;
+};
+
 /// One worker's view: of its own arena, and of those that all workers of the rank share, whose addresses they agree on
 /// because each takes the same room in the same order.
 struct Rooms {
@@ -33,6 +40,7 @@ struct Rooms {
     std::size_t source_length = 0;          ///< an encoder-decoder's: length of the sources,
     Range source_rows = {};                 ///< and which of their rows are this worker's
     Precision precision = Precision::fp32;  ///< of the products of linear layers
+    bool weights_later = false;             ///< products that give gradients of weights come in a pass of their own
     Arena kept = {};                        ///< shared, lives until backward of this micro-batch is done
     Arena shared = {};                      ///< shared temporaries: handed back only behind a barrier
     Arena own = {};                         ///< this worker's temporaries
@@ -54,6 +62,12 @@ struct Rooms {
     View<Real> open(const Kept& what) {
         if (precision != Precision::fp32) return own.allocate({rows.size(), what.columns()});
         return what.full.empty() ? View<Real>{} : what.full.rows(rows);
+    }
+    /// For a factor of a product that gives gradients of weights, shared by all workers.
+    FactorRoom weights_factor(Shape shape) {
+        Arena& arena = weights_later ? kept : shared;
+        if (precision != Precision::fp32) return {{}, arena.allocate<BFloat16>(shape)};
+        return {weights_later ? arena.allocate(shape) : View<Real>{}, {}};
     }
     /// For the rounded form of a factor of that shape; empty where factors are not rounded.
     View<BFloat16> rounding(Arena& arena, Shape shape) const {

@@ -119,7 +119,8 @@ ActivationBytes Stage::activation_bytes(const BatchPlan& plan) const {
                 .rows = even_slice(plan.sequences * plan.length, workers, 0),
                 .source_length = plan.source_length,
                 .source_rows = even_slice(plan.sequences * plan.source_length, workers, 0),
-                .precision = plan.precision};
+                .precision = plan.precision,
+                .weights_later = plan.weights_later};
     ends(rooms, plan.training);
     for (const auto& [group, module] : made_.modules) {
         module->plan_forward(rooms);
@@ -267,12 +268,15 @@ std::span<std::byte> Stage::begin(int slot, int micro_batch, const Team& team) {
                       .source_length = batch.source_length,
                       .source_rows = rows_of(batch.source_length),
                       .precision = plan_.precision,
+                      .weights_later = plan_.weights_later,
                       .kept = Arena(here.kept),
                       .shared = Arena(shared_),
                       .own = Arena(own_[static_cast<std::size_t>(team.rank())])};
     Context& context =
         mine.context.emplace(Context{rooms, team, tensor_, place_.slices, batch, *options_, sees_[index].keys,
                                      sees_[index].source_keys, sees_[index].memory_keys});
+    mine.later.clear();
+    if (plan_.weights_later) context.later = &mine.later;
     mine.ends = ends(context, options_->training);
     mine.flow = mine.ends.input;
     mine.gradient = mine.ends.gradient;
@@ -327,7 +331,7 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     Passage& mine = passage(slot, team);
     Context& context = *mine.context;
     team.barrier();
-    const bool watched = team.leader() && ++gone_back_ == batches_->size() && watch_ != nullptr;
+    const bool watched = watch_ != nullptr && team.leader() && ++gone_back_ == batches_->size() && !plan_.weights_later;
     for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made) {
         if (watched) watch_->whole_from(made->group + 1);
         made->module->backward(mine.gradient, context);
@@ -340,6 +344,13 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     team.barrier();
     if (!gradient_edges(options_->first_trained_group).to_stage_before) return {};
     return over_edge(mine.gradient, mine.ends.input, made_.in, context);
+}
+
+// Every worker its outputs: nobody reads what another writes.
+void Stage::backward_weights(int slot, const Team& team) {
+    Passage& mine = passage(slot, team);
+    for (const Context::WeightProduct& product : mine.later) product();
+    mine.later.clear();
 }
 
 double Stage::loss() const {

@@ -50,6 +50,7 @@ public:
     std::span<const std::byte> forward(int slot, int micro_batch, const Team& team) override;
     std::span<std::byte> output_gradient(int slot, const Team& team) override;
     std::span<const std::byte> backward(int slot, int micro_batch, const Team& team) override;
+    void backward_weights(int slot, const Team& team) override;
 
     /// Sum of the losses of the pass so far; 0 but on the last stage.
     double loss() const;
@@ -76,6 +77,7 @@ private:
         Flow flow;      ///< what came in; after forward what goes out
         Flow gradient;  ///< of that
         Ends ends;
+        std::vector<Context::WeightProduct> later;  ///< BatchPlan::weights_later
     };
     struct Slot {
         ArenaMemory kept;

@@ -25,6 +25,8 @@ public:
     virtual std::span<std::byte> output_gradient(int slot, const Team& team) = 0;
     /// Returns the gradient of the activations received; empty on the first stage.
     virtual std::span<const std::byte> backward(int slot, int micro_batch, const Team& team) = 0;
+    /// What backward has left for a pass of its own, if the schedule has one.
+    virtual void backward_weights(int slot, const Team& team) = 0;
 };
 
 /// Which way gradients go over this stage's edges: a frozen stage below wants none.
@@ -64,6 +66,9 @@ inline void play_schedule(const std::vector<Action>& actions, PipelineStage& sta
             }();
             if (here + 1 < stages)
                 team.single([&] { under_way.activations = pipeline.send(output, here + 1, tag(action)); });
+        } else if (action.pass == Pass::weights) {
+            const During phase(timeline, Phase::backward);
+            stage.backward_weights(slot, team);
         } else {
             const std::span<std::byte> gradient = stage.output_gradient(slot, team);
             if (here + 1 < stages && edges.from_stage_after)

@@ -9,7 +9,8 @@
 
 namespace ulmpi {
 
-enum class Pass { forward, backward };
+/// weights: backward of the weights, where it comes after that of the inputs, which is `backward` then.
+enum class Pass { forward, backward, weights };
 
 /// One micro-batch going through a stage one way.
 struct Action {
@@ -18,12 +19,18 @@ struct Action {
     friend bool operator==(const Action&, const Action&) = default;
 };
 
-enum class PipelineSchedule { gpipe, one_forward_one_backward };
+enum class PipelineSchedule { gpipe, one_forward_one_backward, zero_bubble };
 
 inline PipelineSchedule pipeline_schedule_from(const std::string& name) {
     if (name == "gpipe") return PipelineSchedule::gpipe;
     if (name == "1f1b") return PipelineSchedule::one_forward_one_backward;
-    throw UsageError("--pipeline-schedule " + name + " is unknown: choose gpipe or 1f1b");
+    if (name == "zb-h1") return PipelineSchedule::zero_bubble;
+    throw UsageError("--pipeline-schedule " + name + " is unknown: choose gpipe, 1f1b or zb-h1");
+}
+
+/// Whether a stage of so many has weights passes. One alone waits for nobody and has none.
+constexpr bool has_weights_passes(PipelineSchedule schedule, int stages) {
+    return schedule == PipelineSchedule::zero_bubble && stages > 1;
 }
 
 /// GPipe (Huang et al. 2019): every forward, then every backward; with more than `at_most` micro-batches, so many at a
@@ -52,11 +59,33 @@ inline std::vector<Action> one_forward_one_backward(int stage, int stages, int m
     return actions;
 }
 
-/// `at_most` is how many micro-batches GPipe may have in flight; 1F1B has no more than there are stages.
+/// ZB-H1 (Qi, Wan, Huang & Lin 2023, "Zero Bubble Pipeline Parallelism"): 1F1B whose gradients of the weights are left
+/// for when the stage would wait. Every stage may have as many micro-batches in flight as the first has in 1F1B, so
+/// that stage s owes s of them; once there is nothing left to go forward, it pays one after each backward, and the rest
+/// at the end. What stages wait for at the ends of a step is a third of 1F1B's where the three passes take equally
+/// long.
+inline std::vector<Action> zero_bubble(int stage, int stages, int micro_batches) {
+    int forward = std::min(stages - stage - 1, micro_batches), paid = 0;
+    std::vector<Action> actions;
+    for (int m = 0; m < forward; ++m) actions.push_back({Pass::forward, m});
+    for (int m = 0; m < micro_batches; ++m) {
+        if (forward < micro_batches) {
+            if (forward - paid == stages) actions.push_back({Pass::weights, paid++});
+            actions.push_back({Pass::forward, forward++});
+        }
+        actions.push_back({Pass::backward, m});
+        if (forward == micro_batches) actions.push_back({Pass::weights, paid++});
+    }
+    while (paid < micro_batches) actions.push_back({Pass::weights, paid++});
+    return actions;
+}
+
+/// `at_most` is how many micro-batches GPipe may have in flight; the others have no more than there are stages.
 inline std::vector<Action> training_actions(PipelineSchedule schedule, int stage, int stages, int micro_batches,
                                             int at_most) {
-    return schedule == PipelineSchedule::gpipe ? gpipe(micro_batches, at_most)
-                                               : one_forward_one_backward(stage, stages, micro_batches);
+    if (schedule == PipelineSchedule::gpipe) return gpipe(micro_batches, at_most);
+    return has_weights_passes(schedule, stages) ? zero_bubble(stage, stages, micro_batches)
+                                                : one_forward_one_backward(stage, stages, micro_batches);
 }
 
 /// Forward alone, of some micro-batches.
@@ -68,20 +97,23 @@ inline std::vector<Action> forward_of(const std::vector<int>& micro_batches) {
 
 /// A stage below everything that is trained, or one that only evaluates, plays the forwards alone.
 inline std::vector<Action> forward_only(std::vector<Action> actions) {
-    std::erase_if(actions, [](const Action& action) { return action.pass == Pass::backward; });
+    std::erase_if(actions, [](const Action& action) { return action.pass != Pass::forward; });
     return actions;
 }
 
-/// How many micro-batches are under way at most: forward done, backward not. The slots a stage must hold.
+/// How many micro-batches are under way at most: forward done, the last of the other passes not. The slots a stage must
+/// hold.
 inline int most_in_flight(const std::vector<Action>& actions) {
+    Pass last = Pass::forward;
+    for (const Action& action : actions) last = std::max(last, action.pass);
+    if (last == Pass::forward) return 1;
     int now = 0, most = 1;
-    bool any_backward = false;
     for (const Action& action : actions) {
-        now += action.pass == Pass::forward ? 1 : -1;
-        any_backward |= action.pass == Pass::backward;
+        if (action.pass == Pass::forward) ++now;
+        if (action.pass == last) --now;
         most = std::max(most, now);
     }
-    return any_backward ? most : 1;
+    return most;
 }
 
 }  // namespace ulmpi

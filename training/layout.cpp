@@ -24,8 +24,10 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.add("pipeline-parallel-size", o.pipeline_parallel, "stages that the layers are dealt to", "ranks");
     table.alias("pp", "pipeline-parallel-size");
     table.range("pipeline-parallel-size", 1, 4096);
-    table.add("pipeline-schedule", o.schedule, "order of forward and backward passes in a stage");
-    table.choices("pipeline-schedule", {"gpipe", "1f1b"});
+    table.add("pipeline-schedule", o.schedule,
+              "order of forward and backward passes in a stage; zb-h1: as 1f1b, with gradients of weights when it "
+              "would wait");
+    table.choices("pipeline-schedule", {"gpipe", "1f1b", "zb-h1"});
     table.add("overlap-grad-reduce", o.overlap,
               "replicas begin to add up the gradients while backward still runs: where MPI works by itself meanwhile");
     table.add("micro-batch-size", o.micro_batch,

@@ -46,7 +46,9 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                             layout.threads,
                             training,
                             layout.precision,
-                            plan.documents};
+                            plan.documents,
+                            0,
+                            training && has_weights_passes(layout.schedule, wanted.extents.pipeline)};
     const bool carries = plan.streams > 0 && config.recurrent();
     const ParameterStore carried =
         CarriedStates::planned(carries ? stage.states() : std::vector<StateShape>(), plan.streams);

@@ -15,6 +15,7 @@ namespace ulmpi {
 struct StepResult {
     double loss = 0;           ///< mean over the targets of the global batch
     double gradient_norm = 0;  ///< global, before clipping
+    friend bool operator==(const StepResult&, const StepResult&) = default;
 };
 
 /// How a model is trained on this rank.

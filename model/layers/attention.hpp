@@ -44,7 +44,7 @@ private:
     // Of all workers, in backward: gradients, and factors rounded.
     struct Work {
         View<Real> dout, dqkv;
-        View<BFloat16> rounded_dy, rounded_dqkv, rounded_out, rounded_x;
+        FactorRoom factor_dy, factor_dqkv, factor_out, factor_x;
     };
     Work work(Rooms& rooms) const;
 

@@ -43,7 +43,7 @@ private:
     // Of all workers, in backward: gradients, and factors rounded.
     struct Work {
         View<Real> dout, dq, dkv, dmemory;
-        View<BFloat16> rounded_dy, rounded_dq, rounded_dkv, rounded_out, rounded_x, rounded_memory;
+        FactorRoom factor_dy, factor_dq, factor_dkv, factor_out, factor_x, factor_memory;
     };
     Work work(Rooms& rooms) const;
 

@@ -38,7 +38,7 @@ private:
     // Of all workers, in backward: a once more, gradients, and factors rounded.
     struct Work {
         View<Real> a, du, dg;
-        View<BFloat16> rounded_a, rounded_dy, rounded_du, rounded_dg, rounded_x;
+        FactorRoom factor_a, factor_dy, factor_du, factor_dg, factor_x;
     };
     Work work(Rooms& rooms) const;
 

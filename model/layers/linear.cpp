@@ -48,7 +48,7 @@ void Linear::backward_weights(View<const Real> dy, const Factor& dy_factor, cons
     if (!context.trains(group_)) return;
     const View<Real> dw = store_.gradient(weight_);
     const Range outputs = context.team.share(dw.rows());
-    matmul_tn(Matrix<Real>(dw).row_range(outputs), dy_factor.column_range(outputs), x, true);
+    context.make({Matrix<Real>(dw).row_range(outputs), dy_factor.column_range(outputs), x});
     if (has_bias_)
         add_column_sums(store_.gradient(bias_).data + outputs.first, Matrix<const Real>(dy).column_range(outputs));
 }

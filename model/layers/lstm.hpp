@@ -51,7 +51,8 @@ private:
     struct Back {
         Work work;
         View<Real> dh, dc, before, dweights;
-        View<BFloat16> rounded_gates, rounded_x, rounded_before;
+        FactorRoom factor_gates, factor_x;
+        View<BFloat16> rounded_before;
     };
     Back back(Rooms& rooms) const;
     View<Real> input_gradient(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), in_}); }

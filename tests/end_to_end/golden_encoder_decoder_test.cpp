@@ -103,8 +103,11 @@ void run(const std::filesystem::path& path, const GoldenLayout& layout, int thre
     Optimizer optimizer(
         store, {golden.real("beta1"), golden.real("beta2"), golden.real("adam_eps"), golden.real("weight_decay")});
     const auto micro_batches = static_cast<int>(golden.batch);
-    stage.prepare({1, golden.config.context, slots_needed(layout.schedule, place, micro_batches, micro_batches),
-                   threads, true, Precision::fp32, 0, golden.config.source_context});
+    stage.prepare({.length = golden.config.context,
+                   .slots = slots_needed(layout.schedule, place, micro_batches, micro_batches),
+                   .threads = threads,
+                   .source_length = golden.config.source_context,
+                   .weights_later = has_weights_passes(layout.schedule, layout.pipeline)});
     Trainee trainee{stage, store, optimizer, topology, layout.schedule, threads};
     const GroupRates rates{std::vector<double>(golden.config.layers + 2, golden.real("lr")), 0};
     PassOptions options;

@@ -90,9 +90,11 @@ void run(const fs::path& path, const GoldenLayout& layout, int threads) {
     store.allocate(true);
     fill_from(golden.file(), store);
     Optimizer optimizer(store, golden.adamw);
-    stage.prepare({1, golden.config.context,
-                   slots_needed(layout.schedule, place, static_cast<int>(golden.batch), static_cast<int>(golden.batch)),
-                   threads, true});
+    const auto micro_batches = static_cast<int>(golden.batch);
+    stage.prepare({.length = golden.config.context,
+                   .slots = slots_needed(layout.schedule, place, micro_batches, micro_batches),
+                   .threads = threads,
+                   .weights_later = has_weights_passes(layout.schedule, layout.pipeline)});
     Trainee trainee{stage, store, optimizer, topology, layout.schedule, threads};
     const GroupRates rates{std::vector<double>(golden.config.layers + 2, golden.real("lr")), 0};
     PassOptions options;

@@ -148,10 +148,13 @@ TEST(SplitTest, ARankHoldsHalf) {
     // Inputs of the sublayers are whole on every slice: 2 of the 10 widths that a block keeps.
     EXPECT_LE(sliced.activations, 0.65 * whole.activations);
     EXPECT_LE(sliced.everything, 0.6 * whole.everything);
-    for (PipelineSchedule schedule : {PipelineSchedule::one_forward_one_backward, PipelineSchedule::gpipe}) {
+    for (PipelineSchedule schedule :
+         {PipelineSchedule::one_forward_one_backward, PipelineSchedule::gpipe, PipelineSchedule::zero_bubble}) {
         const Held staged = held(world, {2, 1, schedule});
         EXPECT_LE(staged.parameters, 0.55 * whole.parameters);
-        EXPECT_LE(staged.kept_a_slot, 0.55 * whole.kept_a_slot);
+        // Factors of the weights' products stay besides, 15 widths of a block that keeps 10 (8 of them in the MLP).
+        const double later = schedule == PipelineSchedule::zero_bubble ? 2.5 : 1;
+        EXPECT_LE(staged.kept_a_slot, 0.55 * later * whole.kept_a_slot);
         // The first of two stages has two micro-batches in flight (1F1B): half the blocks twice.
         if (schedule == PipelineSchedule::one_forward_one_backward) {
             EXPECT_LE(staged.activations, 1.05 * whole.activations);

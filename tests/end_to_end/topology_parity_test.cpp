@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "tests/reference/documents.hpp"
@@ -80,17 +81,25 @@ Outcome train(const Task& task, const Communicator& world, const Layout& layout)
     return outcome;
 }
 
+constexpr const char* schedule_names[]{"gpipe", "1f1b", "zb-h1"};
+
 void expect_the_same(const char* name, const Task& task, const std::vector<Layout>& layouts) {
     const Communicator world = Communicator::world(), alone = world.split(world.rank(), 0);
     const Outcome one_rank = train(task, alone, {.precision = task.precision});
     const std::vector<StepResult>& expected = one_rank.steps;
     EXPECT_NE(expected.front().loss, expected.back().loss);
+    std::map<std::tuple<int, int, int>, std::vector<StepResult>> one_forward_one_backward;
     for (Layout layout : layouts) {
         layout.precision = task.precision;
-        const std::string what = fmt::format(
-            "{}: {}, {}, {} threads", name, to_string(extents_for(world.size(), layout.pipeline, layout.tensor)),
-            layout.schedule == PipelineSchedule::gpipe ? "gpipe" : "1f1b", layout.threads);
+        const std::string what = fmt::format("{}: {}, {}, {} threads", name,
+                                             to_string(extents_for(world.size(), layout.pipeline, layout.tensor)),
+                                             schedule_names[static_cast<int>(layout.schedule)], layout.threads);
         const auto [results, statistics] = train(task, world, layout);
+        const auto of = std::tuple(layout.pipeline, layout.tensor, layout.threads);
+        if (layout.schedule == PipelineSchedule::one_forward_one_backward) one_forward_one_backward[of] = results;
+        if (layout.schedule == PipelineSchedule::zero_bubble) {
+            EXPECT_EQ(one_forward_one_backward.at(of), results) << what << ": the same sums in the same order";
+        }
         double loss_error = 0, norm_error = 0;
         for (std::size_t step = 0; step < task.steps; ++step) {
             loss_error = std::max(loss_error, std::abs(results[step].loss / expected[step].loss - 1));
@@ -107,7 +116,7 @@ void expect_the_same(const char* name, const Task& task, const std::vector<Layou
     }
 }
 
-/// Every way to lay out the ranks there are, with both schedules where there is a pipeline.
+/// Every way to lay out the ranks there are, with all schedules where there is a pipeline.
 std::vector<Layout> all_layouts(int most_pipeline, int most_tensor) {
     const int ranks = Communicator::world().size();
     std::vector<Layout> layouts;
@@ -115,7 +124,9 @@ std::vector<Layout> all_layouts(int most_pipeline, int most_tensor) {
         for (int tensor = 1; tensor <= std::min(ranks, most_tensor); ++tensor) {
             if (ranks % (pipeline * tensor) != 0) continue;
             layouts.push_back({pipeline, tensor});
-            if (pipeline > 1) layouts.push_back({pipeline, tensor, PipelineSchedule::gpipe});
+            if (pipeline == 1) continue;
+            layouts.push_back({pipeline, tensor, PipelineSchedule::gpipe});
+            layouts.push_back({pipeline, tensor, PipelineSchedule::zero_bubble});
         }
     return layouts;
 }

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <map>
+#include <utility>
 
 namespace ulmpi {
 namespace {
@@ -53,14 +54,20 @@ public:
             b.gradient_out[i] = dy + 1;
         }
         team.single([&] {
-            b.busy = false;
+            b.busy = owes_weights;
             ++backwards;
         });
         return stage_ == 0 ? std::span<const std::byte>{} : bytes(b.gradient_out);
     }
+    void backward_weights(int slot, const Team& team) override {
+        team.single([&] {
+            EXPECT_TRUE(std::exchange(at(slot).busy, false)) << "slot " << slot << " owes nothing";
+            ++weights;
+        });
+    }
 
-    bool trains = true;
-    int forwards = 0, backwards = 0;
+    bool trains = true, owes_weights = false;
+    int forwards = 0, backwards = 0, weights = 0;
 
 private:
     struct Buffers {
@@ -78,27 +85,31 @@ private:
 void play(PipelineSchedule schedule, int micro_batches, int frozen, int threads) {
     const Communicator pipeline = Communicator::world();
     const int stage = pipeline.rank(), stages = pipeline.size();
-    SCOPED_TRACE(testing::Message() << (schedule == PipelineSchedule::gpipe ? "gpipe" : "1f1b") << ", " << micro_batches
+    SCOPED_TRACE(testing::Message() << "schedule " << static_cast<int>(schedule) << ", " << micro_batches
                                     << " micro-batches, " << frozen << " frozen, " << threads << " threads");
     std::vector<Action> actions = training_actions(schedule, stage, stages, micro_batches, micro_batches);
     if (stage < frozen) actions = forward_only(actions);
     CountingStage fake(stage, stages, most_in_flight(actions));
     fake.trains = stage >= frozen;
+    fake.owes_weights = has_weights_passes(schedule, stages);
     const GradientEdges edges{.to_stage_before = stage > frozen, .from_stage_after = stage >= frozen};
     run_team(threads, [&](const Team& team) { play_schedule(actions, fake, edges, pipeline, team); });
     EXPECT_EQ(fake.forwards, micro_batches);
     EXPECT_EQ(fake.backwards, stage < frozen ? 0 : micro_batches);
+    EXPECT_EQ(fake.weights, fake.owes_weights ? fake.backwards : 0);
 }
 
 TEST(PipelinePlayerTest, ValuesArriveWhereTheyBelong) {
-    for (PipelineSchedule schedule : {PipelineSchedule::gpipe, PipelineSchedule::one_forward_one_backward})
+    for (PipelineSchedule schedule :
+         {PipelineSchedule::gpipe, PipelineSchedule::one_forward_one_backward, PipelineSchedule::zero_bubble})
         for (int micro_batches : {0, 1, 2, 3, 4, 9})
             for (int threads : {1, 2}) play(schedule, micro_batches, 0, threads);
 }
 
 TEST(PipelinePlayerTest, FrozenStagesPlayForwardsAlone) {
     const int stages = Communicator::world().size();
-    for (PipelineSchedule schedule : {PipelineSchedule::gpipe, PipelineSchedule::one_forward_one_backward})
+    for (PipelineSchedule schedule :
+         {PipelineSchedule::gpipe, PipelineSchedule::one_forward_one_backward, PipelineSchedule::zero_bubble})
         for (int micro_batches : {1, 5})
             for (int frozen = 1; frozen < stages; ++frozen) play(schedule, micro_batches, frozen, 1);
 }

@@ -80,7 +80,8 @@ inline std::vector<GoldenLayout> golden_layouts(int ranks) {
         layouts = {{"dp2", 1, 1, PipelineSchedule::one_forward_one_backward},
                    {"tp2", 1, 2, PipelineSchedule::one_forward_one_backward},
                    {"pp2", 2, 1, PipelineSchedule::one_forward_one_backward},
-                   {"pp2 gpipe", 2, 1, PipelineSchedule::gpipe}};
+                   {"pp2 gpipe", 2, 1, PipelineSchedule::gpipe},
+                   {"pp2 zb-h1", 2, 1, PipelineSchedule::zero_bubble}};
     if (ranks == 4)
         layouts = {{"tp2 x pp2", 2, 2, PipelineSchedule::one_forward_one_backward},
                    {"tp4", 1, 4, PipelineSchedule::one_forward_one_backward},

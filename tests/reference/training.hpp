@@ -31,7 +31,8 @@ struct Training {
                true,
                layout.precision,
                documents,
-               config.source_context},
+               config.source_context,
+               has_weights_passes(layout.schedule, layout.pipeline)},
           stage(config, head, store, place, topology.tensor),
           optimizer(allocated(layout.precision), optimizer_config, &topology.tensor),
           trainee{stage, store, optimizer, topology, layout.schedule, layout.threads, /*bucket_bytes=*/1} {

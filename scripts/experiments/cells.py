@@ -142,6 +142,7 @@ def portable(command: str, names: dict[str, str]) -> str:
 class Method:
     """What is compared: trains on labelled rows, says labels."""
     deterministic = False  # whether all seeds say the same where nothing is drawn
+    goes_on = False  # whether predict, interrupted and called again on the same bench, goes on from there
     most_folds = 5  # of those that there are: on so many its candidates are tried
 
     def definition(self) -> dict[str, Any]:

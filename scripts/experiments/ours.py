@@ -207,6 +207,7 @@ class Ours(Method):
 class WithWords(Method):
     """Three stages by `ulmpi fit` from the model after stage 2: two networks, one of which only tells how much network and
     words count, and a linear model of words."""
+    goes_on = True
     program: Program
     domain: Domain
 

@@ -118,10 +118,20 @@ class Worker:
     repeat: str  # the command that makes this table, without which cells
     names: dict[str, str] = field(default_factory=dict)  # in recorded commands: of this machine's paths
 
+    def folder(self, cell: Cell, part: str) -> Path:
+        return self.work / "cells" / cell.name.replace("/", "-") / part
+
     def empty_bench(self, cell: Cell, part: str, test: Path | None = None) -> Bench:
-        folder = self.work / "cells" / cell.name.replace("/", "-") / part
-        shutil.rmtree(folder, ignore_errors=True)
-        return Bench(folder, cell.seed, test)
+        shutil.rmtree(self.folder(cell, part), ignore_errors=True)
+        return Bench(self.folder(cell, part), cell.seed, test)
+
+    def begun_bench(self, cell: Cell, part: str, mark: str, test: Path | None = None) -> Bench:
+        """As it was left, if it was left with this mark."""
+        begun = self.folder(cell, part) / f"begun-{mark}"
+        bench = Bench(begun.parent, cell.seed, test) if begun.exists() else self.empty_bench(cell, part, test)
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.touch()
+        return bench
 
     def definition(self, cell: Cell, method: Method) -> dict[str, Any]:
         return method.definition() | method.of_rows(len(self.task.rows(cell)))
@@ -158,10 +168,15 @@ class Worker:
             return None
         chosen = self.tune(cell, method)
         rows, test = self.task.rows(cell), self.task.test
-        bench = self.empty_bench(cell, "report", self.task.test_part(self.work))
-        started, cpu_started = time.time(), sum(os.times()[:4])
-        said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
-        seconds, cpu = time.time() - started, sum(os.times()[:4]) - cpu_started
+        test_part = self.task.test_part(self.work)
+        bench = (self.begun_bench(cell, "report", mark, test_part) if method.goes_on else
+                 self.empty_bench(cell, "report", test_part))
+        parts, started, cpu_started = Records(bench.folder / "parts.jsonl"), time.time(), sum(os.times()[:4])
+        try:
+            said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
+        finally:
+            parts.append({"seconds": time.time() - started, "cpu": sum(os.times()[:4]) - cpu_started})
+        seconds, cpu = (sum(part[name] for part in parts.all()) for name in ("seconds", "cpu"))
         wrong = which_wrong(said, test)
         calibration = {"calibration_error": calibration_error(bench.sure, wrong)} if bench.sure else {}
         twice = set(repeated(self.task.train, test))
@@ -197,7 +212,7 @@ def calibration_error(sure: list[float], wrong: list[bool]) -> float:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="table.sh", description=__doc__, epilog="A finished cell is not run again, one "
-                                     "that was interrupted is started again: give the same command as often as you like.")
+                                     "that was interrupted goes on or is started again: give the same command as often as you like.")
     which = parser.add_argument_group("which cells")
     which.add_argument("--task", choices=TABLES, help="a task of --data")
     which.add_argument("--data", type=Path, metavar="DIR", help="holds TASK/{train,test}.tsv.gz")

@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -265,6 +266,34 @@ class Cells(ToySet):
         self.assertEqual(ended, 1)
         kept = [{key: value for key, value in line.items() if "seconds" not in key} for line in self.lines()]
         self.assertEqual(kept, [{key: value for key, value in line.items() if "seconds" not in key} for line in whole])
+        self.assertEqual(list((self.work / "cells").iterdir()), [])
+
+    def test_a_method_that_goes_on_finds_what_it_left(self):
+        class Patient(Shout):
+            goes_on = True
+
+            found = False
+
+            def predict(self, options, train, texts, bench):
+                self.found = (bench.folder / "half").exists()
+                time.sleep(0.01)
+                return super().predict(options, train, texts, bench)
+
+        def report(marks, stop_after=None):
+            method = Patient(stop_after)
+            method.marks = marks
+            record = None
+            with contextlib.suppress(KeyboardInterrupt):
+                record = self.worker().report(self.cell(), method, shared=cells.Shared())
+            return method.found, record
+
+        self.assertEqual(report([2], stop_after=0), (False, None))
+        self.assertEqual(report([2], stop_after=0), (True, None))
+        self.assertEqual(report([3], stop_after=0), (False, None))  # another cell begins on an empty bench
+        self.assertEqual(report([3], stop_after=0), (True, None))
+        found, record = report([3])
+        self.assertTrue(found)
+        self.assertGreaterEqual(record["seconds"], 0.03)  # of all three parts
         self.assertEqual(list((self.work / "cells").iterdir()), [])
 
     def test_a_line_that_was_cut_off_is_written_again(self):

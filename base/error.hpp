@@ -49,7 +49,8 @@ struct Message {
     std::source_location where;
 };
 
-/// Throws Error when a promise made by the outside world is broken. The message is put together then, and not before.
+/// Throws Error when a promise made by the outside world is broken. Its arguments are there either way; the message is
+/// put together when it is said.
 template <typename... Args>
 void check(bool kept, std::type_identity_t<Message<Args...>> message, Args&&... args) {
     if (!kept) [[unlikely]]

@@ -1,6 +1,5 @@
 // What a checkpoint says of itself, and whether it is whole.
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <array>

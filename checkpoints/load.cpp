@@ -1,7 +1,5 @@
 // Loading: the file is verified once, by all ranks together; then each reads the rows or columns it holds.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <set>
 

@@ -1,6 +1,5 @@
 #include "checkpoints/outline.hpp"
 
-#include <fmt/format.h>
 #include <sys/resource.h>
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,5 @@
 #include "checkpoints/shipped_model.hpp"
 
-#include <fmt/format.h>
-
 #include <fstream>
 #include <sstream>
 

@@ -1,6 +1,5 @@
 #include "finetune/bench_predict.hpp"
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

@@ -1,7 +1,5 @@
 #include "finetune/distillation.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/progress.hpp"

@@ -1,6 +1,5 @@
 #include "jobs/slurm_queue.hpp"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

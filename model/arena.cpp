@@ -1,6 +1,5 @@
 #include "model/arena.hpp"
 
-#include <fmt/format.h>
 #include <sys/mman.h>
 
 namespace ulmpi {

@@ -41,7 +41,7 @@ struct Rooms {
     Range source_rows = {};                 ///< and which of their rows are this worker's
     Precision precision = Precision::fp32;  ///< of the products of linear layers
     bool weights_later = false;             ///< products that give gradients of weights come in a pass of their own
-    Arena kept = {};                        ///< shared, lives until backward of this micro-batch is done
+    Arena kept = {};                        ///< shared, lives until the last pass of this micro-batch is done
     Arena shared = {};                      ///< shared temporaries: handed back only behind a barrier
     Arena own = {};                         ///< this worker's temporaries
 
@@ -63,11 +63,18 @@ struct Rooms {
         if (precision != Precision::fp32) return own.allocate({rows.size(), what.columns()});
         return what.full.empty() ? View<Real>{} : what.full.rows(rows);
     }
-    /// For a factor of a product that gives gradients of weights, shared by all workers.
+    /// Three kinds of room for factors of products that give gradients of weights, shared by all workers: among the
+    /// temporaries, or, where those products come later, where they stay until then. For values that are computed
+    /// there:
+    View<Real> until_weights(Shape shape) {
+        return (weights_later && precision == Precision::fp32 ? kept : shared).allocate(shape);
+    }
+    /// for the rounded form of values that stay themselves, or lie where until_weights said;
+    View<BFloat16> weights_rounding(Shape shape) { return rounding(weights_later ? kept : shared, shape); }
+    /// and for a factor whose values will not stay.
     FactorRoom weights_factor(Shape shape) {
-        Arena& arena = weights_later ? kept : shared;
-        if (precision != Precision::fp32) return {{}, arena.allocate<BFloat16>(shape)};
-        return {weights_later ? arena.allocate(shape) : View<Real>{}, {}};
+        return {weights_later && precision == Precision::fp32 ? kept.allocate(shape) : View<Real>{},
+                weights_rounding(shape)};
     }
     /// For the rounded form of a factor of that shape; empty where factors are not rounded.
     View<BFloat16> rounding(Arena& arena, Shape shape) const {

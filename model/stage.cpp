@@ -1,7 +1,5 @@
 #include "model/stage.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "model/families/awd_lstm.hpp"
@@ -331,7 +329,9 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     Passage& mine = passage(slot, team);
     Context& context = *mine.context;
     team.barrier();
-    const bool watched = watch_ != nullptr && team.leader() && ++gone_back_ == batches_->size() && !plan_.weights_later;
+    if (team.leader()) ++gone_back_;
+    const bool watched = watch_ != nullptr && team.leader() && gone_back_ == batches_->size();
+
     for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made) {
         if (watched) watch_->whole_from(made->group + 1);
         made->module->backward(mine.gradient, context);

@@ -9,7 +9,8 @@
 
 namespace ulmpi {
 
-/// weights: backward of the weights, where it comes after that of the inputs, which is `backward` then.
+/// weights: gradients of weights alone; in a schedule that has this pass, `backward` computes gradients of inputs
+/// alone.
 enum class Pass { forward, backward, weights };
 
 /// One micro-batch going through a stage one way.
@@ -60,23 +61,23 @@ inline std::vector<Action> one_forward_one_backward(int stage, int stages, int m
 }
 
 /// ZB-H1 (Qi, Wan, Huang & Lin 2023, "Zero Bubble Pipeline Parallelism"): 1F1B whose gradients of the weights are left
-/// for when the stage would wait. Every stage may have as many micro-batches in flight as the first has in 1F1B, so
-/// that stage s owes s of them; once there is nothing left to go forward, it pays one after each backward, and the rest
-/// at the end. What stages wait for at the ends of a step is a third of 1F1B's where the three passes take equally
-/// long.
+/// for when the stage would wait. Every stage may have as many micro-batches in flight as the first has in 1F1B: while
+/// micro-batches still go forward, stage s is s weights passes behind its backwards. After the last forward, one
+/// follows each backward, and the rest come at the end. What stages wait for at the ends of a step is a third of 1F1B's
+/// where the three passes take equally long.
 inline std::vector<Action> zero_bubble(int stage, int stages, int micro_batches) {
-    int forward = std::min(stages - stage - 1, micro_batches), paid = 0;
+    int forward = std::min(stages - stage - 1, micro_batches), weights_done = 0;
     std::vector<Action> actions;
     for (int m = 0; m < forward; ++m) actions.push_back({Pass::forward, m});
     for (int m = 0; m < micro_batches; ++m) {
         if (forward < micro_batches) {
-            if (forward - paid == stages) actions.push_back({Pass::weights, paid++});
+            if (forward - weights_done == stages) actions.push_back({Pass::weights, weights_done++});
             actions.push_back({Pass::forward, forward++});
         }
         actions.push_back({Pass::backward, m});
-        if (forward == micro_batches) actions.push_back({Pass::weights, paid++});
+        if (forward == micro_batches) actions.push_back({Pass::weights, weights_done++});
     }
-    while (paid < micro_batches) actions.push_back({Pass::weights, paid++});
+    while (weights_done < micro_batches) actions.push_back({Pass::weights, weights_done++});
     return actions;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Sums over ranks that go on while the rank does other work.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>

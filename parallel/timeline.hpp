@@ -63,7 +63,7 @@ public:
 
     void enter(Phase phase, std::uint64_t bytes = 0);
     void leave();
-    /// Of so many bytes that were summed over ranks, these were there before anybody waited for them.
+    /// `early` of `all` bytes that were summed over ranks were there before anybody waited for them.
     void overlapped(std::uint64_t early, std::uint64_t all) {
         early_bytes_ += early;
         summed_bytes_ += all;

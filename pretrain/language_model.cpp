@@ -1,6 +1,5 @@
 #include "pretrain/language_model.hpp"
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>

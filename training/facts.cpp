@@ -1,6 +1,5 @@
 #include "training/facts.hpp"
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

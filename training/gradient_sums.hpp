@@ -17,7 +17,7 @@ namespace ulmpi {
 /// All in one bucket: nothing is summed before backward has ended.
 constexpr std::size_t no_overlap = std::numeric_limits<std::size_t>::max();
 /// Long enough for a network, and short enough that several are begun while backward runs.
-constexpr std::size_t overlap_from_bytes(bool overlap) { return overlap ? std::size_t{4} << 20 : no_overlap; }
+constexpr std::size_t bucket_bytes_for(bool overlap) { return overlap ? std::size_t{4} << 20 : no_overlap; }
 
 /// Which gradients are summed, and from how many bytes on a sum is worth beginning before the others are there.
 struct GradientSumsConfig {
@@ -26,7 +26,7 @@ struct GradientSumsConfig {
     std::size_t bucket_bytes = no_overlap;
 };
 
-/// Groups that are summed together: [first, end), where they lie.
+/// Gradients of consecutive groups that are summed together, from group `first` on.
 struct GradientBucket {
     int first;
     std::vector<std::span<Real>> spans;
@@ -35,10 +35,9 @@ struct GradientBucket {
 /// The trained groups from the highest down, so many to a bucket that it is long enough; the last holds what is left.
 std::vector<GradientBucket> gradient_buckets(ParameterStore& store, int first_trained, std::size_t bucket_bytes);
 
-/// Begins the sum of a bucket as soon as its gradients are whole; the last waits until backward has ended, and so
-/// nothing is gained by not waiting for it. Buckets follow from the store alone, so that replicas
-/// agree on them and their order without a word, one that has nothing to go back through too. Only the leader of a
-/// rank's team calls it.
+/// Begins the sum of a bucket as soon as its gradients are whole; only the last waits for the end of backward. Buckets
+/// are a function of the store alone: replicas agree on them and their order without a word, even one that has no
+/// micro-batches. Only the leader of a rank's team calls it.
 class GradientSums : public GradientWatch {
 public:
     GradientSums(ParameterStore& store, const Topology& topology, const GradientSumsConfig& config)

@@ -24,12 +24,15 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
     table.add("pipeline-parallel-size", o.pipeline_parallel, "stages that the layers are dealt to", "ranks");
     table.alias("pp", "pipeline-parallel-size");
     table.range("pipeline-parallel-size", 1, 4096);
-    table.add("pipeline-schedule", o.schedule,
-              "order of forward and backward passes in a stage; zb-h1: as 1f1b, with gradients of weights when it "
-              "would wait");
+    table.add(
+        "pipeline-schedule", o.schedule,
+        "order of forward and backward passes in a stage; zb-h1: as 1f1b, with gradients of linear layers' weights "
+        "when it would wait, for more memory");
     table.choices("pipeline-schedule", {"gpipe", "1f1b", "zb-h1"});
-    table.add("overlap-grad-reduce", o.overlap,
-              "replicas begin to add up the gradients while backward still runs: where MPI works by itself meanwhile");
+    table.add(
+        "overlap-grad-reduce", o.overlap,
+        "replicas begin to add up gradients while backward still runs: pays where MPI has a thread or a network card "
+        "for it");
     table.add("micro-batch-size", o.micro_batch,
               "sequences that may go through the model together: memory grows with it", "sequences");
     table.range("micro-batch-size", 1, 1 << 20);
@@ -42,6 +45,10 @@ void add_layout_options(OptionTable& table, LayoutOptions& o) {
 }
 
 Layout resolve_layout(const LayoutOptions& o, int ranks, int threads) {
+    check_usage(
+        !o.overlap || !has_weights_passes(pipeline_schedule_from(o.schedule), o.pipeline_parallel),
+        "--overlap-grad-reduce on has nothing to overlap with --pipeline-schedule zb-h1, whose gradients are whole at "
+        "the end of a step; leave one of them");
     return {extents_for(ranks, o.pipeline_parallel, o.tensor_parallel), pipeline_schedule_from(o.schedule),
             o.threads > 0 ? o.threads : threads, o.precision == "bf16" ? Precision::bf16 : Precision::fp32, o.overlap};
 }

@@ -40,15 +40,15 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
                 "smaller --micro-batch-size, --seq-length or --num-layers",
                 elements);
     const int most = std::max(plan.micro_batches, static_cast<int>(plan.chunks));
-    const BatchPlan batches{plan.sequences,
-                            plan.length,
-                            training ? slots_needed(layout.schedule, stage.place(), most, plan.micro_batches) : 1,
-                            layout.threads,
-                            training,
-                            layout.precision,
-                            plan.documents,
-                            0,
-                            training && has_weights_passes(layout.schedule, wanted.extents.pipeline)};
+    const BatchPlan batches{
+        .sequences = plan.sequences,
+        .length = plan.length,
+        .slots = training ? slots_needed(layout.schedule, stage.place(), most, plan.micro_batches) : 1,
+        .threads = layout.threads,
+        .training = training,
+        .precision = layout.precision,
+        .documents = plan.documents,
+        .weights_later = training && has_weights_passes(layout.schedule, wanted.extents.pipeline)};
     const bool carries = plan.streams > 0 && config.recurrent();
     const ParameterStore carried =
         CarriedStates::planned(carries ? stage.states() : std::vector<StateShape>(), plan.streams);
@@ -74,9 +74,8 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
         check_usage(together_bytes <= static_cast<double>(limit),
                     "this run needs {} on a node where it may use {} (per rank: weights {}, gradients {}, moments {}, "
                     "activations {}, tokens of a step {}, saving {}, wide features {}, states {}); use more nodes, a "
-                    "larger "
-                    "--tensor-parallel-size or "
-                    "--pipeline-parallel-size, a smaller --micro-batch-size or --global-batch-size{}",
+                    "larger --tensor-parallel-size or --pipeline-parallel-size, a smaller --micro-batch-size or "
+                    "--global-batch-size{}",
                     format_bytes(static_cast<std::uint64_t>(std::min(together_bytes, 1e19))), format_bytes(limit),
                     format_bytes(memory.parameters), format_bytes(memory.gradients), format_bytes(memory.moments),
                     format_bytes(memory.activations), format_bytes(memory.tokens), format_bytes(memory.saving),

@@ -57,8 +57,7 @@ public:
                 states ? &states->tensors() : nullptr};
     }
     Trainee trainee() {
-        return {
-            stage, store, *optimizer, topology, layout.schedule, layout.threads, overlap_from_bytes(layout.overlap)};
+        return {stage, store, *optimizer, topology, layout.schedule, layout.threads, bucket_bytes_for(layout.overlap)};
     }
     /// Replicas learn the states of each other's streams, so that any can be saved. Collective.
     void share_states();

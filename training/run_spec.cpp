@@ -1,6 +1,5 @@
 #include "training/run_spec.hpp"
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

@@ -1,7 +1,5 @@
 #include "training/train_step.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <cmath>
 

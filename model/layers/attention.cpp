@@ -97,14 +97,9 @@ Attention::HeadRoom Attention::head_room(Rooms& rooms) const {
 }
 
 Attention::Work Attention::work(Rooms& rooms) const {
-    const std::size_t rows = rooms.all_rows();
-    const auto factor = [&](std::size_t columns) { return rooms.weights_factor({rows, columns}); };
-    return {rooms.shared.allocate({rows, width()}),
-            rooms.shared.allocate({rows, 3 * width()}),
-            factor(hidden_),
-            factor(3 * width()),
-            factor(width()),
-            factor(hidden_)};
+    const Shape in{rooms.all_rows(), hidden_}, out{rooms.all_rows(), width()}, qkv{rooms.all_rows(), 3 * width()};
+    return {rooms.shared.allocate(out),  rooms.until_weights(qkv), rooms.weights_rounding(qkv),
+            rooms.weights_rounding(out), rooms.weights_factor(in), rooms.weights_factor(in)};
 }
 
 void Attention::plan_forward(Rooms& rooms) const {
@@ -184,7 +179,7 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     const AttentionKept kept = keep(rooms_then);
     const ArenaScope scope(context.shared);
     const Work room = work(context);
-    const Factor dy_factor = context.shared_factor(dy, room.factor_dy);
+    const Factor dy_factor = context.shared_factor(dy, room.dy);
     out_.backward_input(room.dout.rows(mine), dy_factor.row_range(mine));
 
     context.barrier_before_mixing_rows();
@@ -206,10 +201,10 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     context.barrier_before_mixing_rows();
 
     rotate_rows(room.dqkv.rows(mine), context, rotary_backward);
-    const Factor dqkv_factor = context.shared_factor(room.dqkv, room.factor_dqkv);
+    const Factor dqkv_factor = context.shared_factor(room.dqkv, room.rounded_dqkv);
     qkv_.backward_input(dx.rows(mine), dqkv_factor.row_range(mine));
-    const Factor out_factor = context.shared_factor(kept.out, room.factor_out),
-                 x_factor = context.shared_factor(x, room.factor_x);
+    const Factor out_factor = context.shared_factor(kept.out, room.rounded_out),
+                 x_factor = context.shared_factor(x, room.x);
     context.team.barrier();
     out_.backward_weights(dy, dy_factor, out_factor, context);
     qkv_.backward_weights(room.dqkv, dqkv_factor, x_factor, context);

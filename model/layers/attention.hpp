@@ -41,10 +41,11 @@ private:
     Inwards inwards(Rooms& rooms, const Kept& qkv) const;
     HeadRoom head_room(Rooms& rooms) const;
     View<BFloat16> outwards(Rooms& rooms) const { return rooms.rounding(rooms.own, {rooms.rows.size(), width()}); }
-    // Of all workers, in backward: gradients, and factors rounded.
+    // Of all workers, in backward: gradients, and factors.
     struct Work {
         View<Real> dout, dqkv;
-        FactorRoom factor_dy, factor_dqkv, factor_out, factor_x;
+        View<BFloat16> rounded_dqkv, rounded_out;
+        FactorRoom dy, x;
     };
     Work work(Rooms& rooms) const;
 

@@ -62,12 +62,11 @@ CrossAttention::HeadRoom CrossAttention::head_room(Rooms& rooms) const {
 
 CrossAttention::Work CrossAttention::work(Rooms& rooms) const {
     const std::size_t rows = rooms.all_rows(), sources = rooms.rows_of(Side::sources);
-    const auto allocate = [&](Shape shape) { return rooms.shared.allocate(shape); };
-    const auto factor = [&](Shape shape) { return rooms.weights_factor(shape); };
-    return {allocate({rows, width()}),      allocate({rows, width()}), allocate({sources, 2 * width()}),
-            allocate({sources, hidden_}),   factor({rows, hidden_}),   factor({rows, width()}),
-            factor({sources, 2 * width()}), factor({rows, width()}),   factor({rows, hidden_}),
-            factor({sources, hidden_})};
+    const Shape in{rows, hidden_}, memory{sources, hidden_}, q{rows, width()}, kv{sources, 2 * width()};
+    return {rooms.shared.allocate(q),      rooms.until_weights(q),    rooms.until_weights(kv),
+            rooms.shared.allocate(memory), rooms.weights_rounding(q), rooms.weights_rounding(kv),
+            rooms.weights_rounding(q),     rooms.weights_factor(in),  rooms.weights_factor(in),
+            rooms.weights_factor(memory)};
 }
 
 void CrossAttention::plan_forward(Rooms& rooms) const {
@@ -196,19 +195,19 @@ void CrossAttention::backward(View<Real> dx, View<const Real> dy, View<const Rea
     const CrossKept kept = keep(rooms_then);
     const ArenaScope scope(context.shared);
     const Work room = work(context);
-    const Factor dy_factor = context.shared_factor(dy, room.factor_dy);
+    const Factor dy_factor = context.shared_factor(dy, room.dy);
     out_.backward_input(room.dout.rows(mine), dy_factor.row_range(mine));
     context.barrier_before_mixing_rows();
     backward_of_heads(kept, room, context);
     context.barrier_before_mixing_rows();
 
-    const Factor dq = context.shared_factor(room.dq, room.factor_dq),
-                 dkv = context.shared_factor(room.dkv, room.factor_dkv, sources);
+    const Factor dq = context.shared_factor(room.dq, room.rounded_dq),
+                 dkv = context.shared_factor(room.dkv, room.rounded_dkv, sources);
     q_.backward_input(dx.rows(mine), dq.row_range(mine));
     kv_.backward_input(room.dmemory.rows(sources), dkv.row_range(sources));
-    const Factor out_factor = context.shared_factor(kept.out, room.factor_out),
-                 x_factor = context.shared_factor(x, room.factor_x),
-                 memory_factor = context.shared_factor(memory, room.factor_memory, sources);
+    const Factor out_factor = context.shared_factor(kept.out, room.rounded_out),
+                 x_factor = context.shared_factor(x, room.x),
+                 memory_factor = context.shared_factor(memory, room.memory, sources);
     context.team.barrier();
     out_.backward_weights(dy, dy_factor, out_factor, context);
     q_.backward_weights(room.dq, dq, x_factor, context);

@@ -40,10 +40,11 @@ private:
     };
     HeadRoom head_room(Rooms& rooms) const;
     View<BFloat16> outwards(Rooms& rooms) const { return rooms.rounding(rooms.own, {rooms.rows.size(), width()}); }
-    // Of all workers, in backward: gradients, and factors rounded.
+    // Of all workers, in backward: gradients, and factors.
     struct Work {
         View<Real> dout, dq, dkv, dmemory;
-        FactorRoom factor_dy, factor_dq, factor_dkv, factor_out, factor_x, factor_memory;
+        View<BFloat16> rounded_dq, rounded_dkv, rounded_out;
+        FactorRoom dy, x, memory;
     };
     Work work(Rooms& rooms) const;
 

@@ -63,15 +63,14 @@ FeedForward::Outwards FeedForward::outwards(Rooms& rooms) const {
 
 FeedForward::Work FeedForward::work(Rooms& rooms) const {
     const Shape in{rooms.all_rows(), hidden_}, inside{rooms.all_rows(), width_};
-    const auto factor = [&](Shape shape) { return rooms.weights_factor(shape); };
-    return {rooms.shared.allocate(inside),
-            rooms.shared.allocate(inside),
-            gated() ? rooms.shared.allocate(inside) : View<Real>{},
-            factor(inside),
-            factor(in),
-            factor(inside),
-            gated() ? factor(inside) : FactorRoom{},
-            factor(in)};
+    return {rooms.until_weights(inside),
+            rooms.until_weights(inside),
+            gated() ? rooms.until_weights(inside) : View<Real>{},
+            rooms.weights_rounding(inside),
+            rooms.weights_rounding(inside),
+            gated() ? rooms.weights_rounding(inside) : View<BFloat16>{},
+            rooms.weights_factor(in),
+            rooms.weights_factor(in)};
 }
 
 void FeedForward::plan_forward(Rooms& rooms) const {
@@ -127,8 +126,8 @@ void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> 
     const std::size_t n = u.size();
     Real* du = room.du.row(mine.first);
     activate(room.a.row(mine.first), u.data, g.data, n);
-    const Factor a_factor = context.shared_factor(room.a, room.factor_a),
-                 dy_factor = context.shared_factor(dy, room.factor_dy);
+    const Factor a_factor = context.shared_factor(room.a, room.rounded_a),
+                 dy_factor = context.shared_factor(dy, room.dy);
     down_.backward_input(room.du.rows(mine), dy_factor.row_range(mine));  // da, turned into du in place
     switch (activation_) {
         case Activation::gelu:
@@ -141,9 +140,9 @@ void FeedForward::backward(View<Real> dx, View<const Real> dy, View<const Real> 
             swiglu_backward(room.dg.row(mine.first), du, du, g.data, u.data, n);
             break;
     }
-    const Factor du_factor = context.shared_factor(room.du, room.factor_du),
-                 dg_factor = gated() ? context.shared_factor(room.dg, room.factor_dg) : du_factor,
-                 x_factor = context.shared_factor(x, room.factor_x);
+    const Factor du_factor = context.shared_factor(room.du, room.rounded_du),
+                 dg_factor = gated() ? context.shared_factor(room.dg, room.rounded_dg) : du_factor,
+                 x_factor = context.shared_factor(x, room.x);
     up_.backward_input(dx.rows(mine), du_factor.row_range(mine));
     if (gated()) gate_->backward_input(dx.rows(mine), dg_factor.row_range(mine), true);
     context.team.barrier();

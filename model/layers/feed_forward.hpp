@@ -35,10 +35,11 @@ private:
     Opened open(Rooms& rooms, const FeedForwardKept& kept) const;
     View<BFloat16> inwards(Rooms& rooms) const { return rooms.rounding(rooms.own, {rooms.rows.size(), hidden_}); }
     Outwards outwards(Rooms& rooms) const;
-    // Of all workers, in backward: a once more, gradients, and factors rounded.
+    // Of all workers, in backward: a once more, gradients, and factors.
     struct Work {
         View<Real> a, du, dg;
-        FactorRoom factor_a, factor_dy, factor_du, factor_dg, factor_x;
+        View<BFloat16> rounded_a, rounded_du, rounded_dg;
+        FactorRoom dy, x;
     };
     Work work(Rooms& rooms) const;
 

@@ -34,8 +34,8 @@ public:
     /// This worker's rows: dx = dy W (+ dx).
     void backward_input(Matrix<Real> dx, const Factor& dy, bool add = false) const;
     /// This worker's part of the outputs, all rows: dW += dy^T x, db += column sums of dy, which is given in full and
-    /// as a factor, both in room that Rooms::weights_factor gave. Every worker's rows of dy and x must be complete (a
-    /// barrier before), and stay until all are done (one after).
+    /// as a factor. Every worker's rows must be complete (a barrier before); dy stays until all are done (one after),
+    /// its factor and x as long as Context::make may wait: Rooms has room for them.
     void backward_weights(View<const Real> dy, const Factor& dy_factor, const Factor& x, const Context& context) const;
 
 private:

@@ -92,9 +92,9 @@ Lstm::Back Lstm::back(Rooms& rooms) const {
             allocate({rooms.sequences, units_.size()}),
             allocate({rooms.all_rows(), width_}),
             weight_dropout_ > 0 ? allocate({gates * units_.size(), width_}) : View<Real>{},
-            rooms.weights_factor({rooms.all_rows(), gates * units_.size()}),
-            rooms.weights_factor({rooms.all_rows(), in_}),
-            rooms.rounding(rooms.shared, {rooms.all_rows(), width_})};
+            rooms.weights_rounding({rooms.all_rows(), gates * units_.size()}),
+            rooms.rounding(rooms.shared, {rooms.all_rows(), width_}),
+            rooms.weights_factor({rooms.all_rows(), in_})};
 }
 
 void Lstm::plan_forward(Rooms& rooms) const {
@@ -290,8 +290,8 @@ void Lstm::backward(Flow& gradient, Context& context) const {
             std::copy_n(h_before(kept, t, context.length).row(sequence), width_, room.before.row(row));
     });
     backward_in_time(gradient[Lane::hidden], kept, room, context);
-    const Factor dgates = context.shared_factor(kept.gates, room.factor_gates),
-                 x_factor = context.shared_factor(x, room.factor_x),
+    const Factor dgates = context.shared_factor(kept.gates, room.rounded_gates),
+                 x_factor = context.shared_factor(x, room.x),
                  before = context.shared_factor(room.before, room.rounded_before);
     input_.backward_input(dx.rows(rows), dgates.row_range(rows));
     context.team.barrier();

@@ -51,8 +51,8 @@ private:
     struct Back {
         Work work;
         View<Real> dh, dc, before, dweights;
-        FactorRoom factor_gates, factor_x;
-        View<BFloat16> rounded_before;
+        View<BFloat16> rounded_gates, rounded_before;
+        FactorRoom x;
     };
     Back back(Rooms& rooms) const;
     View<Real> input_gradient(Rooms& rooms) const { return rooms.kept.allocate({rooms.all_rows(), in_}); }

@@ -150,7 +150,7 @@ class Method:
         return {}
 
     def of_rows(self, rows: int) -> dict[str, Any]:
-        """What they depend on besides where there are so many labelled rows."""
+        """What they depend on besides at so many labelled rows."""
         return {}
 
     def candidates(self, rows: int) -> list[Options]:

@@ -212,7 +212,8 @@ class WithWords(Method):
     domain: Domain
 
     def epochs(self, rows: int) -> tuple[int, list[str]]:
-        """From so many rows on, these options: the step that the rows reach, or the first."""
+        """From so many rows on, these options: the step that the rows reach. Below the first it is the first all the same,
+        under whose mark results of fewer rows stand; they do not use it."""
         steps = WITH_WORDS_EPOCHS.get((self.domain.task, self.program.model), {0: []})
         reached = max((least for least in steps if least <= rows), default=min(steps))
         return reached, steps[reached]

@@ -175,8 +175,11 @@ class Worker:
         try:
             said = method.predict(chosen["options"], rows, [text for _, text in test], bench)
         finally:
-            parts.append({"seconds": time.time() - started, "cpu": sum(os.times()[:4]) - cpu_started})
-        seconds, cpu = (sum(part[name] for part in parts.all()) for name in ("seconds", "cpu"))
+            parts.append({"seconds": time.time() - started, "cpu": sum(os.times()[:4]) - cpu_started,
+                          "commands": bench.commands, "command_seconds": bench.seconds})
+        made = parts.all()
+        commands = shared.commands + [command for part in made for command in part["commands"]]
+        seconds, cpu = (sum(part[name] for part in made) for name in ("seconds", "cpu"))
         wrong = which_wrong(said, test)
         calibration = {"calibration_error": calibration_error(bench.sure, wrong)} if bench.sure else {}
         twice = set(repeated(self.task.train, test))
@@ -188,8 +191,8 @@ class Worker:
             "validation_error": min((tried["error"] for tried in chosen["candidates"]), default=None),
             "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "tuning_seconds": chosen["seconds"], **calibration,
             "shared_seconds": round(shared.seconds, 1), "options": chosen["options"],
-            "commands": [portable(command, {str(self.work): "WORK"} | self.names) for command in shared.commands + bench.commands],
-            "command_seconds": bench.seconds,
+            "commands": [portable(command, {str(self.work): "WORK"} | self.names) for command in commands],
+            "command_seconds": [seconds for part in made for seconds in part["command_seconds"]],
             "repeat": f"{self.repeat} --labels {cell.labels} --only {cell.method}", **machine(), "commit": commit(),
             "date": time.strftime("%Y-%m-%d"), "fingerprint": mark, "wrong": pack(wrong)}
         records.append(record)

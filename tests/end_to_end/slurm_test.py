@@ -170,7 +170,7 @@ run = {name}/classifier
             self.assert_same_run(f"{whole}/{stage}", f"{parts}/{stage}", int(last[-11:-3]))
 
     def test_a_job_that_is_told_to_go_comes_back(self):
-        steps = 6000
+        steps = 9000
         whole = self.sbatch("whole", steps)
         self.wait_for(whole, "whole", lambda state, _: state == "COMPLETED")
         job = self.sbatch("parts", steps)
@@ -187,10 +187,10 @@ run = {name}/classifier
 
     def test_a_job_whose_time_ends_comes_back(self):
         """Over its limit of a minute, and on to where it is told to stop: the bits of a run that went there at once."""
-        steps = 400000  # more than a minute, of which most passes before the first of them
+        steps = 400000  # take more than a minute; the first start sleeps through most of its own, so that "straight" is short
         late = pathlib.Path("late")
         late.write_text(f'#!/bin/bash\n[ "$SLURM_RESTART_COUNT" ] || sleep 40\n'
-                        f'exec {self.ulmpi} "$@"\n')
+                        f'exec "{self.ulmpi}" "$@"\n')
         late.chmod(0o755)
         self.environment["PROGRAM"] = str(late.resolve())
         try:

@@ -59,6 +59,19 @@ class Profile(Workshop):
             self.assertEqual(" % of the gradients' sums were there when backward ended" in self.said, option == "on")
         self.assertEqual(metrics("after"), metrics("beside"))
 
+    def test_gradients_of_weights_in_a_pass_of_their_own(self):
+        """The same bits as 1f1b; twice as many spans of backward; and room for what waits."""
+        kept = {}
+        for schedule in "1f1b", "zb-h1":
+            self.ok(f"pretrain --data shards {SHAPE} --train-steps 3 --global-batch-size 8 --micro-batch-size 2 "
+                    f"--pipeline-schedule {schedule} --run of-{schedule} --profile {schedule}.json", layout="pp2")
+            with open(f"{schedule}.json") as file:
+                spans = sum(e["name"] == "backward" for e in json.load(file)["traceEvents"])
+            self.assertEqual(spans, 2 * 3 * 4 * (2 if schedule == "zb-h1" else 1))
+            kept[schedule] = re.search(r"about (\d+) (.B) per rank", self.said).groups()
+        self.assertEqual(metrics("of-1f1b"), metrics("of-zb-h1"))
+        self.assertNotEqual(kept["1f1b"], kept["zb-h1"])
+
     def test_every_run_ends_in_a_table_and_nothing_is_written_unasked(self):
         self.ok(f"finetune classifier --tokenizer tokenizer.json --train train.tsv {SHAPE} --epochs 1 --run short")
         self.assertRegex(self.said, r"(?m)^  forward +\d+\.\d %")

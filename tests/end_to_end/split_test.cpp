@@ -152,7 +152,7 @@ TEST(SplitTest, ARankHoldsHalf) {
          {PipelineSchedule::one_forward_one_backward, PipelineSchedule::gpipe, PipelineSchedule::zero_bubble}) {
         const Held staged = held(world, {2, 1, schedule});
         EXPECT_LE(staged.parameters, 0.55 * whole.parameters);
-        // Factors of the weights' products stay besides, 15 widths of a block that keeps 10 (8 of them in the MLP).
+        // Factors of the weights' products stay besides, 15 widths of a block that keeps 10 (10 of them in the MLP).
         const double later = schedule == PipelineSchedule::zero_bubble ? 2.5 : 1;
         EXPECT_LE(staged.kept_a_slot, 0.55 * later * whole.kept_a_slot);
         // The first of two stages has two micro-batches in flight (1F1B): half the blocks twice.

@@ -201,7 +201,8 @@ TEST(RunSpecTest, WhatIsLearnedDoesNotDependOnTheLayout) {
     Facts facts = of_shards();
     facts.ranks = 4;
     facts.threads = 9;
-    for (const char* layout : {"", " --tp 2", " --pp 2 --pipeline-schedule gpipe", " --micro-batch-size 1"}) {
+    for (const char* layout : {"", " --tp 2", " --pp 2 --pipeline-schedule gpipe", " --pp 2 --pipeline-schedule zb-h1",
+                               " --overlap-grad-reduce on", " --micro-batch-size 1"}) {
         const LanguageModelSpec spec = resolve(language_model(pretraining(), pretrain + layout), facts);
         EXPECT_EQ(spec.steps, alone.steps);
         EXPECT_EQ(spec.model, alone.model);

@@ -201,7 +201,7 @@ int time_of_a_step(PipelineSchedule schedule, int stages, int micro_batches) {
     return *std::max_element(clock.begin(), clock.end());
 }
 
-// Table 1 of Qi et al.: of p stages all wait (p - 1)(F + B + W) in 1F1B, (p - 1)(F + B - W) in ZB-H1.
+// Qi et al., section 2: of p stages all wait (p - 1)(F + B + W) in 1F1B, (p - 1)(F + B - W) in ZB-H1.
 TEST(PipelineScheduleTest, WaitsAsPublished) {
     for (int stages = 1; stages <= most_stages; ++stages)
         for (int micro_batches = 2 * stages; micro_batches <= most_micro_batches; ++micro_batches) {

@@ -23,5 +23,12 @@ TEST(FittedMicroBatch, IsNeverMoreThanAskedAndNeverLessThanASequenceAThread) {
             }
 }
 
+TEST(ResolveLayout, WhatHasNothingToOverlapIsRefused) {
+    LayoutOptions options{.pipeline_parallel = 2, .schedule = "zb-h1", .overlap = true};
+    EXPECT_THROW(resolve_layout(options, 2, 1), UsageError);
+    options.pipeline_parallel = 1;  // one stage has no weights passes
+    EXPECT_TRUE(resolve_layout(options, 2, 1).overlap);
+}
+
 }  // namespace
 }  // namespace ulmpi

@@ -165,6 +165,7 @@ json llama_config(const ModelConfig& model) {
     expect("--position-embedding", to_string(model.position), to_string(PositionEmbedding::rotary));
     expect("--linear-bias", model.linear_bias ? "on" : "off", "off");
     expect("--layer-preprocess", model.preprocess, "n");
+    expect("--num-query-groups", fmt::format("{}", model.query_groups), "0");
     check_usage(model.postprocess.find('a') != std::string::npos && !model.normalises_after(),
                 "the model was made with --layer-postprocess {}: a Llama of transformers needs da", model.postprocess);
     return {{"architectures", {"LlamaForCausalLM"}},

@@ -106,6 +106,8 @@ void check_decoder(const ModelConfig& c) {
     check_usage(c.heads >= 1, "--num-attention-heads must be at least 1");
     check_usage(c.hidden % c.heads == 0, "--num-attention-heads {} does not divide --hidden-size {}", c.heads,
                 c.hidden);
+    check_usage(c.heads % c.key_heads() == 0, "--num-query-groups {} does not divide --num-attention-heads {}",
+                c.query_groups, c.heads);
     check_usage(c.position != PositionEmbedding::rotary || c.head_size() % 2 == 0,
                 "rotary positions need heads of even size: --hidden-size {} / --num-attention-heads {} is {}", c.hidden,
                 c.heads, c.head_size());
@@ -127,6 +129,7 @@ void check_encoder_decoder(const ModelConfig& c) {
     check_usage(c.source_context >= 1, "the longest source has no token");
     check_usage(c.position != PositionEmbedding::rotary, "an encoder-decoder has no rotary positions");
     check_usage(!c.mask_documents, "an encoder-decoder reads one text at a time: it masks no documents");
+    check_usage(c.key_heads() == c.heads, "an encoder-decoder has as many heads of keys and values as of queries");
     check_usage(c.tied, "an encoder-decoder has one embedding for sources, targets and the output");
 }
 
@@ -164,8 +167,8 @@ void check_layout(const ModelConfig& c, int pipeline, int tensor) {
                            "vocabulary {})",
                            tensor, units, c.vocabulary);
     }
-    check_usage(slices <= c.heads, "--tensor-parallel-size {} is more than the {} attention heads there are", tensor,
-                c.heads);
+    check_usage(slices <= c.key_heads(), "--tensor-parallel-size {} is more than the {} attention heads{} there are",
+                tensor, c.key_heads(), c.key_heads() < c.heads ? " of keys and values (--num-query-groups)" : "");
     check_usage(slices <= c.ffn_size() && slices <= c.vocabulary,
                 "--tensor-parallel-size {} is more than the model has to split (ffn {}, vocabulary {})", tensor,
                 c.ffn_size(), c.vocabulary);
@@ -207,6 +210,7 @@ nlohmann::json to_json(const ModelConfig& c) {
                      {"mask_documents", c.mask_documents},
                      {"end_of_text", c.end_of_text},
                      {"zero_residual_init", c.zero_residual_init}};
+    if (c.query_groups > 0) j["query_groups"] = c.query_groups;
     if (c.reads_sources())
         j.update({{"architecture", to_string(c.architecture)},
                   {"encoder_layers", c.encoder_layers},
@@ -243,6 +247,7 @@ ModelConfig model_config_from(const nlohmann::json& j) {
             j.at("scale_embedding").get_to(c.scale_embedding);
         }
         j.at("heads").get_to(c.heads);
+        c.query_groups = j.value("query_groups", c.query_groups);
         j.at("ffn").get_to(c.ffn);
         j.at("preprocess").get_to(c.preprocess);
         j.at("postprocess").get_to(c.postprocess);

@@ -20,6 +20,7 @@ enum class PositionEmbedding { learned, sinusoidal, rotary, none };
 struct ModelConfig {
     Architecture architecture = Architecture::decoder;
     std::size_t layers = 4, hidden = 256, heads = 4;
+    std::size_t query_groups = 0;  ///< heads of keys and values, each shared by heads / query_groups queries; 0: heads
     std::size_t encoder_layers = 0;  ///< encoder-decoder: so many of the layers are the encoder's
     std::size_t source_context = 0;  ///< encoder-decoder: longest source, in tokens
     std::size_t embedding = 0;       ///< AWD-LSTM: width of the embedding and of the last layer's states
@@ -47,6 +48,7 @@ struct ModelConfig {
     /// Of the embedding, and of the states that a head takes.
     std::size_t width() const { return recurrent() ? embedding : hidden; }
     std::size_t head_size() const { return hidden / heads; }
+    std::size_t key_heads() const { return query_groups > 0 ? query_groups : heads; }
     std::size_t ffn_size() const;  ///< ffn, or its default
     bool normalises_before() const { return preprocess == "n"; }
     bool normalises_after() const { return postprocess != "none" && postprocess.find('n') != std::string::npos; }

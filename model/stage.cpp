@@ -329,9 +329,11 @@ std::span<const std::byte> Stage::backward(int slot, int, const Team& team) {
     Passage& mine = passage(slot, team);
     Context& context = *mine.context;
     team.barrier();
-    if (team.leader()) ++gone_back_;
-    const bool watched = watch_ != nullptr && team.leader() && gone_back_ == batches_->size();
-
+    bool watched = false;
+    if (team.leader()) {
+        ++gone_back_;
+        watched = watch_ != nullptr && !plan_.weights_later && gone_back_ == batches_->size();
+    }
     for (auto made = made_.modules.rbegin(); made != made_.modules.rend() && context.trains(made->group); ++made) {
         if (watched) watch_->whole_from(made->group + 1);
         made->module->backward(mine.gradient, context);

@@ -13,7 +13,8 @@
 
 namespace ulmpi {
 
-/// Is told, by the leader of a rank's team, as the gradients of a pass become whole.
+/// Is told, by the leader of a rank's team, as the gradients of a pass become whole; not where weights come later
+/// (BatchPlan::weights_later), which are whole at the end alone.
 class GradientWatch {
 public:
     virtual ~GradientWatch() = default;

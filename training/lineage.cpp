@@ -48,7 +48,7 @@ const std::map<std::string, json>& came_later() {
     static const std::map<std::string, json> options{{"label-smoothing", 0.0}, {"ema", 0.0},
                                                      {"reinit-blocks", 0},     {"early-stop", 0},
                                                      {"distill-weight", 0.9},  {"architecture", "decoder"},
-                                                     {"embedding-size", 0}};
+                                                     {"embedding-size", 0},    {"num-query-groups", 0}};
     return options;
 }
 

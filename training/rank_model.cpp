@@ -31,6 +31,10 @@ RankModel::RankModel(const Communicator& world, const Layout& wanted, const Mode
       layout(wanted),
       stage(checked(config, wanted.extents), head, store, place_in(topology), topology.tensor) {
     const bool training = adamw.has_value();
+    check_usage(!training || !adamw->muon || config.key_heads() == config.heads,
+                "--optimizer muon takes queries, keys and values of one size, and the model has --num-query-groups {}: "
+                "train it with adamw",
+                config.query_groups);
     // Below this nothing overflows when the estimate is added up.
     const double elements =
         static_cast<double>(plan.sequences) * static_cast<double>(plan.length) * static_cast<double>(config.layers) *

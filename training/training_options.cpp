@@ -21,6 +21,7 @@ const std::vector<std::pair<const char*, const char*>>& shape_fields() {
                                                                          {"embedding-size", "embedding"},
                                                                          {"hidden-size", "hidden"},
                                                                          {"num-attention-heads", "heads"},
+                                                                         {"num-query-groups", "query_groups"},
                                                                          {"ffn-hidden-size", "ffn"},
                                                                          {"seq-length", "context"},
                                                                          {"layer-preprocess", "preprocess"},
@@ -57,10 +58,11 @@ constexpr Regularizer regularizers[]{
     {"temporal-reg", &ShapeOptions::temporal_reg, &ModelConfig::temporal_reg, false, false, true}};
 
 // Beside the regularisers.
-constexpr const char* of_decoder_alone[]{
-    "num-attention-heads", "ffn-hidden-size", "layer-preprocess",   "layer-postprocess",
-    "normalization",       "activation",      "tie-embeddings",     "position-embedding",
-    "linear-bias",         "norm-eps",        "zero-residual-init", "mask-documents"};
+constexpr const char* of_decoder_alone[]{"num-attention-heads", "num-query-groups",  "ffn-hidden-size",
+                                         "layer-preprocess",    "layer-postprocess", "normalization",
+                                         "activation",          "tie-embeddings",    "position-embedding",
+                                         "linear-bias",         "norm-eps",          "zero-residual-init",
+                                         "mask-documents"};
 constexpr const char* of_awd_lstm_alone[]{"embedding-size"};
 
 }  // namespace
@@ -173,6 +175,9 @@ void add_shape_options(OptionTable& table, ShapeOptions& o) {
     table.range("embedding-size", 0, 1 << 20);
     table.add("num-attention-heads", o.model.heads, "must divide the width");
     table.range("num-attention-heads", 1, 4095);
+    table.add("num-query-groups", o.model.query_groups,
+              "heads of keys and values, each shared by as many of the queries (1: multi-query); 0: each has its own");
+    table.range("num-query-groups", 0, 4095);
     table.add("ffn-hidden-size", o.model.ffn, "width inside the feed-forward layers; 0: 4 x width (SwiGLU: 8/3 x)");
     table.range("ffn-hidden-size", 0, 1 << 22);
     table.add("seq-length", o.model.context,
@@ -272,7 +277,8 @@ void keep_as_begun(OptionTable& table, const std::string& name, const nlohmann::
 void take_shape(OptionTable& table, const ModelConfig& model, const std::string& source, bool resumed) {
     const nlohmann::json given = table.json();
     nlohmann::json shape = to_json(model);
-    shape["architecture"] = to_string(model.architecture);  // a decoder's goes without saying
+    shape["architecture"] = to_string(model.architecture);               // a decoder's goes without saying,
+    if (!model.recurrent()) shape["query_groups"] = model.query_groups;  // and so do keys for every head
     ModelConfig by_default = model;
     by_default.ffn = 0;
     for (const auto& [name, field] : shape_fields()) {

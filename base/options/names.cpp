@@ -73,6 +73,7 @@ constexpr const char* options[]{
     "hidden-size",
     "embedding-size",
     "num-attention-heads",
+    "num-query-groups",
     "ffn-hidden-size",
     "seq-length",
     "layer-preprocess",

@@ -130,7 +130,7 @@ void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, c
 void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out, const Real* log_sum,
                         const Real* q, const Real* k, const Real* v, const AttentionCall& call, Real* scratch) {
     Real* mask = scratch + 2 * block * (call.keys + group);
-    for (std::size_t i = 0; i < call.keys; ++i) {
+    for (std::size_t i = 0; !call.adds_keys && i < call.keys; ++i) {
         std::fill_n(dk + i * call.key_gradient_stride, call.head_size, Real{0});
         std::fill_n(dv + i * call.key_gradient_stride, call.head_size, Real{0});
     }

@@ -30,6 +30,7 @@ struct AttentionCall {
     /// keys <= 2^23 and head < 2^12 (checked by assertion). `head` and `sequence` are global.
     const DropoutSite* dropout = nullptr;
     std::uint32_t sequence = 0, head = 0;
+    bool adds_keys = false;  ///< backward adds to dk and dv: other heads of queries share these keys and values
 };
 
 /// Reals of scratch that either call needs.
@@ -41,7 +42,7 @@ void attention_forward(Real* out, Real* log_sum, const Real* q, const Real* k, c
                        Real* scratch);
 /// With dp_ij = mask_ij dout_i . v_j and ds_ij = p_ij (dp_ij - dout_i . out_i):
 ///   dv_j = sum_i p_ij mask_ij dout_i,  dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i.
-/// Overwrites dq, dk, dv, which alias nothing else.
+/// Overwrites dq, and dk and dv if the call does not add to them, which alias nothing else.
 void attention_backward(Real* dq, Real* dk, Real* dv, const Real* dout, const Real* out, const Real* log_sum,
                         const Real* q, const Real* k, const Real* v, const AttentionCall& call, Real* scratch);
 

@@ -1,29 +1,34 @@
 #include "model/layers/attention.hpp"
 
+#include <array>
 #include <cmath>
 
 namespace ulmpi {
 namespace {
 
-// Slice `slice` of the heads, as rows of one of q, k, v or as columns of the output matrix.
-Range head_rows(const ModelConfig& config, int slice, int slices) {
-    const Range heads = even_slice(config.heads, static_cast<std::size_t>(slices), static_cast<std::size_t>(slice));
-    return {heads.first * config.head_size(), heads.last * config.head_size()};
+// Slice `slice` of the heads of keys and values, and of the queries that share them.
+Range key_heads(const ModelConfig& config, int slice, int slices) {
+    return even_slice(config.key_heads(), static_cast<std::size_t>(slices), static_cast<std::size_t>(slice));
 }
 
+Range scaled(Range range, std::size_t factor) { return {range.first * factor, range.last * factor}; }
+
 LinearOptions qkv_options(const ModelConfig& config, const std::string& name, int group, int slice, int slices) {
+    const std::size_t d = config.head_size(), queries = config.hidden, keys = config.key_heads() * d;
     LinearOptions options{.name = name + ".qkv",
-                          .out = 3 * config.hidden,
+                          .out = queries + 2 * keys,
                           .in = config.hidden,
                           .slicing = {},
                           .bias = config.linear_bias && config.attention_bias,
                           .group = group,
                           .stacked = 3,
                           .first_slice = slice == 0};
-    const Range rows = head_rows(config, slice, slices);
-    if (slices > 1)
-        for (std::size_t part = 0; part < 3; ++part)
-            options.slicing.ranges.push_back({part * config.hidden + rows.first, part * config.hidden + rows.last});
+    if (slices == 1) return options;
+    const Range its_keys = scaled(key_heads(config, slice, slices), d),
+                its_queries = scaled(its_keys, config.heads / config.key_heads());
+    options.slicing.ranges = {its_queries,
+                              {queries + its_keys.first, queries + its_keys.last},
+                              {queries + keys + its_keys.first, queries + keys + its_keys.last}};
     return options;
 }
 
@@ -36,7 +41,8 @@ LinearOptions out_options(const ModelConfig& config, const std::string& name, in
                           .group = group,
                           .deviation = residual_deviation(config),
                           .first_slice = slice == 0};
-    if (slices > 1) options.slicing = {1, {head_rows(config, slice, slices)}};
+    const std::size_t its_width = config.head_size() * config.heads / config.key_heads();
+    if (slices > 1) options.slicing = {1, {scaled(key_heads(config, slice, slices), its_width)}};
     return options;
 }
 
@@ -46,7 +52,9 @@ Attention::Attention(ParameterStore& store, const ModelConfig& config, const std
                      int slices, std::uint32_t place)
     : hidden_(config.hidden),
       head_size_(config.head_size()),
-      heads_(even_slice(config.heads, static_cast<std::size_t>(slices), static_cast<std::size_t>(slice))),
+      shared_by_(config.heads / config.key_heads()),
+      key_heads_(key_heads(config, slice, slices)),
+      heads_(scaled(key_heads_, shared_by_)),
       dropout_(config.attention_dropout),
       place_(place),
       rotary_(config.position == PositionEmbedding::rotary ? std::make_unique<RotaryTable>(config.context, head_size_)
@@ -62,27 +70,28 @@ AttentionCall Attention::call(Item item, const Head& in, const DropoutSite& site
             .stride = in.stride,
             .key_stride = in.stride,
             .out_stride = width(),
-            .gradient_stride = 3 * width(),
-            .key_gradient_stride = 3 * width(),
+            .gradient_stride = qkv_width(),
+            .key_gradient_stride = qkv_width(),
             .scale = Real(1) / std::sqrt(static_cast<Real>(head_size_)),
             .sees = context.keys.empty() ? nullptr : context.keys.data() + item.sequence * length,
             .dropout = site.probability > 0 ? &site : nullptr,
             .sequence = context.batch.first_sequence + static_cast<std::uint32_t>(item.sequence),
-            .head = static_cast<std::uint32_t>(heads_.first + item.head)};
+            .head = static_cast<std::uint32_t>(heads_.first + item.head),
+            .adds_keys = !item.first};
 }
 
-// q and k stand side by side in a row: they turn as twice as many heads.
+// q and k stand side by side in a row: they turn as so many heads.
 template <typename Rotate>
 void Attention::rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const {
     if (!rotary_) return;
     context.for_each_run([&](std::size_t, std::size_t position, Range rows) {
-        rotate(mine.row(rows.first - context.rows.first), *rotary_, position, rows.size(), 2 * heads_.size(),
-               mine.columns());
+        rotate(mine.row(rows.first - context.rows.first), *rotary_, position, rows.size(),
+               heads_.size() + key_heads_.size(), mine.columns());
     });
 }
 
 Attention::AttentionKept Attention::keep(Rooms& rooms) const {
-    return {rooms.keep({rooms.all_rows(), 3 * width()}), rooms.kept.allocate({rooms.all_rows(), width()}),
+    return {rooms.keep({rooms.all_rows(), qkv_width()}), rooms.kept.allocate({rooms.all_rows(), width()}),
             rooms.kept.allocate({rooms.sequences * heads_.size(), rooms.length})};
 }
 
@@ -97,7 +106,7 @@ Attention::HeadRoom Attention::head_room(Rooms& rooms) const {
 }
 
 Attention::Work Attention::work(Rooms& rooms) const {
-    const Shape in{rooms.all_rows(), hidden_}, out{rooms.all_rows(), width()}, qkv{rooms.all_rows(), 3 * width()};
+    const Shape in{rooms.all_rows(), hidden_}, out{rooms.all_rows(), width()}, qkv{rooms.all_rows(), qkv_width()};
     return {rooms.shared.allocate(out),  rooms.until_weights(qkv), rooms.weights_rounding(qkv),
             rooms.weights_rounding(out), rooms.weights_factor(in), rooms.weights_factor(in)};
 }
@@ -125,14 +134,15 @@ void Attention::plan_backward(Rooms& rooms) const {
 // Of what was rounded, one head of one sequence at a time is widened.
 Attention::Head Attention::head(const Kept& qkv, Item item, View<Real> wide, const Context& context) const {
     const std::size_t length = context.length;
-    const std::size_t first = item.sequence * length, column = item.head * head_size_;
+    const std::size_t first = item.sequence * length, key = width() + item.key_head * head_size_;
+    const std::array<std::size_t, 3> columns{item.head * head_size_, key, key + key_width()};
     if (qkv.rounded.empty()) {
-        const Real* q = qkv.full.row(first) + column;
-        return {q, q + width(), q + 2 * width(), 3 * width()};
+        const Real* row = qkv.full.row(first);
+        return {row + columns[0], row + columns[1], row + columns[2], qkv_width()};
     }
     for (std::size_t part = 0; part < 3; ++part)
         widen_bfloat16({wide.row(part), length, head_size_},
-                       {qkv.rounded.row(first) + part * width() + column, length, head_size_, 3 * width()});
+                       {qkv.rounded.row(first) + columns[part], length, head_size_, qkv_width()});
     return {wide.row(0), wide.row(1), wide.row(2), head_size_};
 }
 
@@ -154,8 +164,8 @@ void Attention::forward(View<Real> y, View<const Real> x, const Flow&, Context& 
     {
         const ArenaScope scope(context.own);
         const HeadRoom room = head_room(context);
-        const Range items = context.team.share(context.sequences * heads_.size());
-        for (std::size_t index = items.first; index < items.last; ++index) {
+        const Range mine_of_all = items(context);
+        for (std::size_t index = mine_of_all.first; index < mine_of_all.last; ++index) {
             const Item at = item(index);
             const Head in = head(kept.qkv, at, room.wide, context);
             attention_forward(kept.out.row(at.sequence * context.length) + at.head * head_size_,
@@ -187,13 +197,14 @@ void Attention::backward(View<Real> dx, View<const Real> dy, View<const Real> x,
     {
         const ArenaScope own_scope(context.own);
         const HeadRoom heads = head_room(context);
-        const Range items = context.team.share(context.sequences * heads_.size());
-        for (std::size_t index = items.first; index < items.last; ++index) {
+        const Range mine_of_all = items(context);
+        for (std::size_t index = mine_of_all.first; index < mine_of_all.last; ++index) {
             const Item at = item(index);
             const Head in = head(kept.qkv, at, heads.wide, context);
             const std::size_t first = at.sequence * context.length, column = at.head * head_size_;
-            Real* dq = room.dqkv.row(first) + column;
-            attention_backward(dq, dq + width(), dq + 2 * width(), room.dout.row(first) + column,
+            Real* const dqkv = room.dqkv.row(first);
+            Real* const dk = dqkv + width() + at.key_head * head_size_;
+            attention_backward(dqkv + column, dk, dk + key_width(), room.dout.row(first) + column,
                                kept.out.row(first) + column, kept.log_sum.row(index), in.q, in.k, in.v,
                                call(at, in, site, context), heads.scratch.data);
         }

@@ -1,6 +1,7 @@
 #pragma once
-// Multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices. The Context says which
-// keys a row sees; where it says nothing, attention is causal.
+// Multi-head self-attention: softmax(q k^T / sqrt(head size)) v, heads split over slices. Consecutive heads of queries
+// may share one of keys and values: all of them (multi-query, Shazeer 2019), or groups (Ainslie et al. 2023). The
+// Context says which keys a row sees; where it says nothing, attention is causal.
 
 #include <memory>
 
@@ -12,7 +13,8 @@
 
 namespace ulmpi {
 
-/// The rows of qkv.weight are q | k | v, each head a contiguous block; a slice holds the same heads of all three.
+/// The rows of qkv.weight are q | k | v, each head a contiguous block; a slice holds some heads of keys and values, and
+/// those of the queries that share them.
 class Attention : public Layer {
 public:
     /// `name` is "block.3.attention"; `place` numbers the dropout of its probabilities.
@@ -49,10 +51,20 @@ private:
     };
     Work work(Rooms& rooms) const;
 
+    /// One head of one sequence; of keys and values that `first` head of queries, where several share them.
     struct Item {
-        std::size_t sequence, head;
+        std::size_t sequence, head, key_head;
+        bool first;
     };
-    Item item(std::size_t index) const { return {index / heads_.size(), index % heads_.size()}; }
+    Item item(std::size_t index) const {
+        const std::size_t head = index % heads_.size();
+        return {index / heads_.size(), head, head / shared_by_, head % shared_by_ == 0};
+    }
+    /// This worker's, those that share keys and values together.
+    Range items(const Context& context) const {
+        const Range groups = context.team.share(context.sequences * key_heads_.size());
+        return {groups.first * shared_by_, groups.last * shared_by_};
+    }
     /// One head of one sequence: rows `stride` apart.
     struct Head {
         const Real *q, *k, *v;
@@ -64,9 +76,11 @@ private:
     void rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const;
 
     std::size_t width() const { return heads_.size() * head_size_; }
+    std::size_t key_width() const { return key_heads_.size() * head_size_; }
+    std::size_t qkv_width() const { return width() + 2 * key_width(); }
 
-    std::size_t hidden_, head_size_;
-    Range heads_;  ///< of the whole model's, this slice's
+    std::size_t hidden_, head_size_, shared_by_;
+    Range key_heads_, heads_;  ///< of the whole model's, this slice's
     double dropout_;
     std::uint32_t place_;
     std::unique_ptr<RotaryTable> rotary_;  ///< none where positions are not rotary

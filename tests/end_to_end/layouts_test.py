@@ -17,7 +17,7 @@ class Layouts(Workshop):
             small = "--micro-batch-size 3" if layout == "1" else ""  # a batch of 8 leaves one of 2
             cls.ok(
                 f"pretrain --data shards --valid shards --dropout 0.1 --train-steps 8 --lr 3e-3 {COMMON} --run {run}.1",
-                SHAPE, small, layout=layout,
+                SHAPE, small, "--num-query-groups 2", layout=layout,
             )
             cls.ok(
                 f"finetune lm --init-from {run}.1 --data shards --valid shards --train-steps 6 --ema 0.8 {COMMON} "

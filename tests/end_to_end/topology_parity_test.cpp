@@ -169,6 +169,20 @@ TEST(TopologyParityTest, Muon) {
     expect_the_same("Muon, uneven, 2 threads", task, layouts);
 }
 
+// A slice holds heads of keys and values with all queries that share them; a worker their gradients.
+TEST(TopologyParityTest, GroupedQueries) {
+    Task task = four_layers();
+    task.config.heads = 8;
+    task.config.query_groups = 4;
+    task.config.position = PositionEmbedding::rotary;
+    expect_the_same("grouped queries", task, all_layouts(4, 4));
+    task.config.query_groups = 2;
+    task.micro_batch = 3;
+    std::vector<Layout> layouts = all_layouts(4, 2);
+    for (Layout& layout : layouts) layout.threads = 3;
+    expect_the_same("grouped queries, 3 threads", task, layouts);
+}
+
 // Nothing divides anything: 5 layers, 6 heads, 103 tokens, 6 sequences for 4 replicas in micro-batches of 2.
 TEST(TopologyParityTest, UnevenSizes) {
     for (bool tied : {true, false}) {

@@ -133,6 +133,30 @@ struct NamedConfig {
     ModelConfig config;
 };
 
+/// Other keys for a query to see, or to share.
+template <typename Add>
+void add_attention_configs(Add add) {
+    add("grouped queries, rotary", [](ModelConfig& c) {
+        c.heads = 6;
+        c.query_groups = 2;
+        c.position = PositionEmbedding::rotary;
+        c.attention_dropout = 0.2;
+    });
+    add("multi-query", [](ModelConfig& c) { c.query_groups = 1; });
+    add("masked documents, dropout", [](ModelConfig& c) {
+        c.mask_documents = true;
+        c.end_of_text = 3;
+        c.vocabulary = 11;  // the end of text comes often
+        c.attention_dropout = 0.2;
+    });
+    add("masked documents, rotary", [](ModelConfig& c) {
+        c.mask_documents = true;
+        c.end_of_text = 0;
+        c.vocabulary = 7;
+        c.position = PositionEmbedding::rotary;
+    });
+}
+
 /// Every option at least once, sizes that divide nothing.
 inline std::vector<NamedConfig> tiny_configs() {
     ModelConfig base;
@@ -177,18 +201,7 @@ inline std::vector<NamedConfig> tiny_configs() {
         c.attention_dropout = 0.3;
         c.residual_dropout = 0.2;
     });
-    add("masked documents, dropout", [](ModelConfig& c) {
-        c.mask_documents = true;
-        c.end_of_text = 3;
-        c.vocabulary = 11;  // the end of text comes often
-        c.attention_dropout = 0.2;
-    });
-    add("masked documents, rotary", [](ModelConfig& c) {
-        c.mask_documents = true;
-        c.end_of_text = 0;
-        c.vocabulary = 7;
-        c.position = PositionEmbedding::rotary;
-    });
+    add_attention_configs(add);
     for (const char* wiring : {"adn", "and", "nda", "nad", "da", "d", "none"})
         add(wiring, [&](ModelConfig& c) {
             c.preprocess = "none";

@@ -160,12 +160,12 @@ private:
 
     Rows attention(const std::string& name, const Rows& x, const Token* tokens, const PassOptions& options,
                    std::uint32_t place, std::uint32_t sequence) const {
-        const std::size_t d = c_.hidden, size = c_.head_size();
+        const std::size_t d = c_.hidden, size = c_.head_size(), keys = c_.key_heads() * size;
         Rows qkv, y;
         for (std::size_t t = 0; t < x.size(); ++t) {
             qkv.push_back(linear(name + ".qkv", x[t]));
             if (c_.position == PositionEmbedding::rotary)
-                for (std::size_t h = 0; h < 2 * c_.heads; ++h) rotate(qkv[t], h * size, t);
+                for (std::size_t h = 0; h < c_.heads + c_.key_heads(); ++h) rotate(qkv[t], h * size, t);
         }
         for (std::size_t t = 0; t < x.size(); ++t) {
             std::size_t from = 0;
@@ -174,17 +174,18 @@ private:
                     if (tokens[j] == c_.end_of_text) from = j + 1;
             Row out(d);
             for (std::size_t h = 0; h < c_.heads; ++h) {
+                const std::size_t key = d + h / (c_.heads / c_.key_heads()) * size;
                 Row scores;
                 for (std::size_t j = from; j <= t; ++j) {
                     double s = 0;
-                    for (std::size_t i = 0; i < size; ++i) s += qkv[t][h * size + i] * qkv[j][d + h * size + i];
+                    for (std::size_t i = 0; i < size; ++i) s += qkv[t][h * size + i] * qkv[j][key + i];
                     scores.push_back(s / std::sqrt(static_cast<double>(size)));
                 }
                 const Row log_p = log_softmax(scores);
                 for (std::size_t j = from; j <= t; ++j) {
                     const double p = std::exp(log_p[j - from]) *
                                      factor(options, place, c_.attention_dropout, sequence, t, (h << 23) + j);
-                    for (std::size_t i = 0; i < size; ++i) out[h * size + i] += p * qkv[j][2 * d + h * size + i];
+                    for (std::size_t i = 0; i < size; ++i) out[h * size + i] += p * qkv[j][key + keys + i];
                 }
             }
             y.push_back(linear(name + ".out", out));

@@ -114,6 +114,57 @@ def encoder_decoder(file, p, step, _):
     return F.cross_entropy((h @ p["token_embedding"].T)[real], y[real], label_smoothing=float(a["label_smoothing"]))
 
 
+def rotated(x):
+    """Pairs (i, i + n/2) of heads of size n turn with the position; x: (sequences, heads, positions, n)."""
+    n = x.shape[-1]
+    angle = torch.arange(x.shape[-2])[:, None] / 10000 ** (torch.arange(0, n, 2) / n)
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+
+def decoder(file, p, step, _):
+    a = file.attrs
+    d, heads, groups = (int(a[name]) for name in ("width", "heads", "kv_heads"))
+    tokens = torch.tensor(file["tokens"][step].astype("int64"))
+    x, y = tokens[:, :-1], tokens[:, 1:]
+
+    def norm(name, v):
+        if a["norm"] == "rmsnorm":
+            return v / (v.square().mean(-1, keepdim=True) + a["eps"]).sqrt() * p[name + ".weight"]
+        return F.layer_norm(v, (d,), p[name + ".weight"], p[name + ".bias"], a["eps"])
+
+    def sublayer(name, v, f):
+        out = f(norm(name, v) if a["preprocess"] == "n" else v)
+        for letter in a["postprocess"].replace("d", ""):  # nothing is dropped
+            out = out + v if letter == "a" else norm(name, out)
+        return out
+
+    def attention(name, v):
+        keys = d // heads * groups
+        q, k, w = (part.unflatten(-1, (-1, d // heads)).transpose(1, 2)
+                   for part in linear(p, name + ".qkv", v).split([d, keys, keys], -1))
+        if a["position"] == "rotary":
+            q, k = rotated(q), rotated(k)
+        k, w = (part.repeat_interleave(heads // groups, 1) for part in (k, w))
+        out = F.scaled_dot_product_attention(q, k, w, is_causal=True)
+        return linear(p, name + ".out", out.transpose(1, 2).flatten(2))
+
+    def feed_forward(name, v):
+        up = linear(p, name + ".up", v)
+        act = F.gelu(up, approximate="tanh") if a["activation"] == "gelu" else F.silu(linear(p, name + ".gate", v)) * up
+        return linear(p, name + ".down", act)
+
+    h = p["token_embedding"][x]
+    if a["position"] == "learned":
+        h = h + p["position_embedding"][:x.shape[1]]
+    for i in range(a["layers"]):
+        h = sublayer(f"block.{i}.norm1", h, lambda v: attention(f"block.{i}.attention", v))
+        h = sublayer(f"block.{i}.norm2", h, lambda v: feed_forward(f"block.{i}.ffn", v))
+    if a["preprocess"] == "n":
+        h = norm("final_norm", h)
+    return F.cross_entropy((h @ p["token_embedding" if a["tied"] else "output.weight"].T).flatten(0, 1), y.flatten())
+
+
 def train(file):
     a = file.attrs
     p = {}
@@ -123,7 +174,7 @@ def train(file):
               {"params": [t for t in p.values() if t.dim() < 2], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, lr=float(a["lr"]), betas=(float(a["beta1"]), float(a["beta2"])),
                                   eps=float(a["adam_eps"]))
-    loss_of = {"awd_lstm": awd_lstm, "encoder_decoder": encoder_decoder}[a["system"]]
+    loss_of = {"awd_lstm": awd_lstm, "encoder_decoder": encoder_decoder, "decoder": decoder}[a["system"]]
     states, worst = {}, 0
     for step in range(a["steps"]):
         optimizer.zero_grad()

@@ -30,8 +30,8 @@ function(add_floor name)
   set_target_properties(${name} PROPERTIES UNITY_BUILD ${ULMPI_UNITY} UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
 
-# PROCESSORS of a test are half cores: one that keeps a core busy has 2, one that most of its time waits has 1, and
-# scripts/test.sh lets ctest run twice as many and one more as there are cores.
+# PROCESSORS of a test are half cores: one that keeps a core busy has 2, and scripts/test.sh lets ctest run twice
+# as many and one more as there are cores.
 #
 # add_ulmpi_test(NAME [RANKS 1 2 4] SOURCES ... LIBRARIES ...): one executable; run once, or once per rank count.
 function(add_ulmpi_test name)

@@ -15,4 +15,4 @@ done
 "$root/scripts/build.sh" "$preset"
 say "Testing"
 cd "$root"
-exec ctest --preset "$preset" --parallel $((2 * $(nproc) + 1))  # cmake/targets.cmake: half cores, and one for who waits
+exec ctest --preset "$preset" --parallel $((2 * $(nproc) + 1))  # half cores: cmake/targets.cmake

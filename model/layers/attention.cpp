@@ -80,7 +80,7 @@ AttentionCall Attention::call(Item item, const Head& in, const DropoutSite& site
             .adds_keys = !item.first};
 }
 
-// q and k stand side by side in a row: they turn as so many heads.
+// q and k stand side by side in a row: their heads turn together.
 template <typename Rotate>
 void Attention::rotate_rows(View<Real> mine, const Context& context, Rotate rotate) const {
     if (!rotary_) return;

@@ -51,7 +51,8 @@ private:
     };
     Work work(Rooms& rooms) const;
 
-    /// One head of one sequence; of keys and values that `first` head of queries, where several share them.
+    /// One head of one sequence, the head of keys and values that it sees, and whether it is the first that shares
+    /// them.
     struct Item {
         std::size_t sequence, head, key_head;
         bool first;

@@ -187,7 +187,7 @@ run = {name}/classifier
 
     def test_a_job_whose_time_ends_comes_back(self):
         """Over its limit of a minute, and on to where it is told to stop: the bits of a run that went there at once."""
-        steps = 400000  # take more than a minute; the first start sleeps through most of its own, so that "straight" is short
+        steps = 400000  # more than a minute's; the first start sleeps through most of its own, so that "straight" is short
         late = pathlib.Path("late")
         late.write_text(f'#!/bin/bash\n[ "$SLURM_RESTART_COUNT" ] || sleep 40\n'
                         f'exec "{self.ulmpi}" "$@"\n')

@@ -53,7 +53,8 @@ class Profile(Workshop):
 
     def test_sums_that_begin_while_backward_runs(self):
         """They change nothing, and what share of them was hidden is said."""
-        words = f"pretrain --data shards --num-layers 2 --hidden-size 512 --num-attention-heads 4 --seq-length 32 --train-steps 2 --global-batch-size 8"
+        words = ("pretrain --data shards --num-layers 2 --hidden-size 512 --num-attention-heads 4 --seq-length 32 "
+                 "--train-steps 2 --global-batch-size 8")
         for run, option in ("after", "off"), ("beside", "on"):
             self.ok(words, f"--overlap-grad-reduce {option} --run {run}", layout="dp2")
             self.assertEqual(" % of the gradients' sums were there when backward ended" in self.said, option == "on")
